@@ -1,0 +1,329 @@
+package envelope
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+)
+
+// MaxText is the largest envelope file that Parse reads, in octets.
+const MaxText = 32 << 10
+
+// MaxErrorLine is the largest error line that is kept, in octets.
+const MaxErrorLine = 512
+
+// version of the text form; the one of OpenSMTPD 5.4 to 7.8.
+const version = 3
+
+var typeNames = [...]string{MDA: "mda", MTA: "mta", Bounce: "bounce"}
+
+var bounceNames = [...]string{BounceFailed: "failed", BounceDelayed: "delayed", BounceDelivered: "delivered"}
+
+var flagNames = [...]struct {
+	flag Flags
+	name string
+}{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}}
+
+func (t Type) String() string {
+	if int(t) < len(typeNames) {
+		return typeNames[t]
+	}
+	return ""
+}
+
+func (t BounceType) String() string {
+	if int(t) < len(bounceNames) {
+		return bounceNames[t]
+	}
+	return ""
+}
+
+func (f Flags) String() string {
+	var words []string
+	for _, n := range flagNames {
+		if f&n.flag != 0 {
+			words = append(words, n.name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// AppendText appends the envelope as "field: value" lines, without its ID: that is the
+// name of the file. A value with a control character is an error, because it could be
+// read back as another field.
+func (e *Envelope) AppendText(b []byte) ([]byte, error) {
+	w := textWriter{b: b}
+	w.num("version", version)
+	w.str("dispatcher", e.Dispatcher)
+	w.str("tag", e.Tag)
+	w.str("type", e.Type.String())
+	w.str("smtpname", e.SMTPName)
+	w.str("helo", e.Helo)
+	w.str("hostname", e.Hostname)
+	w.str("username", e.Username)
+	w.str("errorline", CleanErrorLine(e.ErrorLine))
+	w.str("sockaddr", e.Sockaddr)
+	w.address("sender", e.Sender)
+	w.address("rcpt", e.Rcpt)
+	w.address("dest", e.Dest)
+	w.time("ctime", e.Created)
+	w.time("last-try", e.LastTry)
+	w.time("last-bounce", e.LastBounce)
+	w.num("ttl", int64(e.TTL/time.Second))
+	w.num("retry", int64(e.Retry))
+	w.str("flags", e.Flags.String())
+	if e.Notify != 0 {
+		w.num("dsn-notify", int64(e.Notify))
+	}
+	w.str("dsn-ret", e.Ret)
+	w.str("dsn-envid", e.EnvID)
+	w.str("dsn-orcpt", e.ORcpt)
+	if e.EscClass != 0 {
+		w.num("esc-class", int64(e.EscClass))
+		w.num("esc-code", int64(e.EscCode))
+	}
+	w.str("mda-exec", e.MDAExec)
+	w.str("mda-subaddress", e.MDASubaddress)
+	w.str("mda-user", e.MDAUser)
+	if e.Type == Bounce {
+		w.str("bounce-type", e.BounceType.String())
+		w.num("bounce-ttl", int64(e.BounceTTL/time.Second))
+		w.num("bounce-delay", int64(e.BounceDelay/time.Second))
+	}
+	if w.err == nil && e.Type.String() == "" {
+		w.err = errors.New("envelope without a type")
+	}
+	return w.b, w.err
+}
+
+// CleanErrorLine makes an error line fit for the queue: control characters become
+// question marks and it is cut at MaxErrorLine octets.
+func CleanErrorLine(s string) string {
+	if len(s) > MaxErrorLine {
+		s = s[:MaxErrorLine]
+	}
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s))
+}
+
+type textWriter struct {
+	b   []byte
+	err error
+}
+
+func (w *textWriter) str(field, value string) {
+	if value == "" {
+		return
+	}
+	for i := 0; i < len(value); i++ {
+		if value[i] < ' ' || value[i] == 0x7f {
+			w.err = fmt.Errorf("control character in field %s", field)
+			return
+		}
+	}
+	w.b = append(w.b, field...)
+	w.b = append(w.b, ": "...)
+	w.b = append(w.b, value...)
+	w.b = append(w.b, '\n')
+}
+
+func (w *textWriter) num(field string, n int64) { w.str(field, strconv.FormatInt(n, 10)) }
+
+func (w *textWriter) address(field string, a address.Address) {
+	if a.Null() {
+		w.str(field, "@") // OpenSMTPD's form of the null reverse-path
+		return
+	}
+	w.str(field, a.String())
+}
+
+func (w *textWriter) time(field string, t time.Time) {
+	if t.IsZero() {
+		w.num(field, 0)
+		return
+	}
+	w.num(field, t.Unix())
+}
+
+// Parse reads what AppendText wrote, and what OpenSMTPD of the same version wrote. Fields may
+// come in any order; one that is unknown, doubled, malformed or missing is an error.
+func Parse(id ID, text []byte) (*Envelope, error) {
+	if len(text) > MaxText {
+		return nil, errors.New("envelope too large")
+	}
+	e := &Envelope{ID: id}
+	seen := make(map[string]bool, 32)
+	for len(text) > 0 {
+		line, rest, ok := bytes.Cut(text, []byte{'\n'})
+		if !ok {
+			return nil, errors.New("last line is cut off")
+		}
+		text = rest
+		field, value, ok := strings.Cut(string(line), ":")
+		field, value = strings.TrimSpace(field), strings.TrimSpace(value)
+		if !ok || field == "" {
+			return nil, fmt.Errorf("line without a field: %q", line)
+		}
+		if seen[field] {
+			return nil, fmt.Errorf("field %s given twice", field)
+		}
+		seen[field] = true
+		if err := e.set(field, value); err != nil {
+			return nil, fmt.Errorf("field %s: %w", field, err)
+		}
+	}
+	for _, field := range [...]string{"version", "type", "sender", "rcpt", "dest", "ctime"} {
+		if !seen[field] {
+			return nil, fmt.Errorf("no field %s", field)
+		}
+	}
+	if e.Type == Bounce && e.BounceType == 0 {
+		return nil, errors.New("no field bounce-type")
+	}
+	return e, nil
+}
+
+// set has one line a field; its length is the number of fields.
+func (e *Envelope) set(field, value string) (err error) {
+	for i := 0; i < len(value); i++ {
+		if value[i] < ' ' || value[i] == 0x7f {
+			return errors.New("control character")
+		}
+	}
+	switch field {
+	case "version":
+		if value != strconv.Itoa(version) {
+			err = fmt.Errorf("version %q is not %d", value, version)
+		}
+	case "dispatcher":
+		e.Dispatcher = value
+	case "tag":
+		e.Tag = value
+	case "type":
+		e.Type, err = parseName[Type](typeNames[:], value)
+	case "smtpname":
+		e.SMTPName = value
+	case "helo":
+		e.Helo = value
+	case "hostname":
+		e.Hostname = value
+	case "username":
+		e.Username = value
+	case "errorline":
+		e.ErrorLine = value
+	case "sockaddr":
+		e.Sockaddr = value
+	case "sender":
+		e.Sender, err = parseAddress(value)
+	case "rcpt":
+		e.Rcpt, err = parseAddress(value)
+	case "dest":
+		e.Dest, err = parseAddress(value)
+	case "ctime":
+		e.Created, err = parseTime(value)
+	case "last-try":
+		e.LastTry, err = parseTime(value)
+	case "last-bounce":
+		e.LastBounce, err = parseTime(value)
+	case "ttl":
+		e.TTL, err = parseSeconds(value)
+	case "retry":
+		e.Retry, err = parseInt[int](value, 1<<30)
+	case "flags":
+		e.Flags = parseFlags(value)
+	case "dsn-notify":
+		e.Notify, err = parseInt[Notify](value, 15)
+	case "dsn-ret":
+		e.Ret = value
+	case "dsn-envid":
+		e.EnvID = value
+	case "dsn-orcpt":
+		e.ORcpt = value
+	case "esc-class":
+		e.EscClass, err = parseInt[uint8](value, 9)
+	case "esc-code":
+		e.EscCode, err = parseInt[uint16](value, 9999)
+	case "mda-exec":
+		e.MDAExec = value
+	case "mda-subaddress":
+		e.MDASubaddress = value
+	case "mda-user":
+		e.MDAUser = value
+	case "bounce-type":
+		e.BounceType, err = parseName[BounceType](bounceNames[:], value)
+	case "bounce-ttl":
+		e.BounceTTL, err = parseSeconds(value)
+	case "bounce-delay":
+		e.BounceDelay, err = parseSeconds(value)
+	default:
+		err = errors.New("unknown")
+	}
+	return err
+}
+
+func parseName[T ~uint8](names []string, value string) (T, error) {
+	for i, name := range names {
+		if i > 0 && name == value {
+			return T(i), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown value %q", value)
+}
+
+func parseInt[T ~int | ~uint8 | ~uint16](value string, most uint64) (T, error) {
+	n, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || n > most {
+		return 0, fmt.Errorf("%q is not a number up to %d", value, most)
+	}
+	return T(n), nil
+}
+
+func parseAddress(value string) (address.Address, error) {
+	if value == "@" {
+		return address.Address{}, nil
+	}
+	return address.Parse(value)
+}
+
+// maxSeconds keeps times and durations far from the limits of time.Duration.
+const maxSeconds = 1 << 33
+
+func parseTime(value string) (time.Time, error) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 0 || n > maxSeconds {
+		return time.Time{}, fmt.Errorf("%q is not a time", value)
+	}
+	if n == 0 {
+		return time.Time{}, nil
+	}
+	return time.Unix(n, 0), nil
+}
+
+func parseSeconds(value string) (time.Duration, error) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 0 || n > maxSeconds {
+		return 0, fmt.Errorf("%q is not a number of seconds", value)
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+// parseFlags ignores what it does not know: later versions of OpenSMTPD add flags.
+func parseFlags(value string) (f Flags) {
+	for word := range strings.FieldsSeq(value) {
+		for _, n := range flagNames {
+			if n.name == word {
+				f |= n.flag
+			}
+		}
+	}
+	return f
+}
