@@ -1,0 +1,13 @@
+//go:build netbsd || solaris
+
+package diskfree
+
+import "golang.org/x/sys/unix"
+
+func stat(fd int) (counts, error) {
+	var s unix.Statvfs_t
+	if err := unix.Fstatvfs(fd, &s); err != nil {
+		return counts{}, err
+	}
+	return counts{uint64(s.Blocks), uint64(s.Bavail), uint64(s.Files), uint64(s.Ffree)}, nil
+}
