@@ -47,7 +47,12 @@ func Create(dir, user string, uid, gid uint32, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return fsync.Dir(dir)
+	spool, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
+	return fsync.SyncDir(spool)
 }
 
 func createOwned(root *os.Root, name string, uid, gid uint32, mode fs.FileMode) error {
@@ -60,7 +65,7 @@ func createOwned(root *os.Root, name string, uid, gid uint32, mode fs.FileMode) 
 		err = f.Chmod(mode & 0o660) // a mailbox is nobody else's business
 	}
 	if err == nil {
-		err = fsync.File(f)
+		err = fsync.SyncFile(f)
 	}
 	return errors.Join(err, f.Close())
 }

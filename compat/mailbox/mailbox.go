@@ -184,7 +184,7 @@ func (m *Mailbox) Append(write func(w io.Writer) error) error {
 		err = b.Flush()
 	}
 	if err == nil {
-		err = fsync.File(m.f)
+		err = fsync.SyncFile(m.f)
 	}
 	if err != nil {
 		return errors.Join(err, m.undo(before, out.n))
@@ -230,7 +230,7 @@ func (m *Mailbox) undo(before, n int64) error {
 	if err := m.f.Truncate(before); err != nil {
 		return err
 	}
-	return fsync.File(m.f)
+	return fsync.SyncFile(m.f)
 }
 
 // Close drops the locks.
