@@ -1,0 +1,12 @@
+// Package scheduler decides which envelope is due when. It keeps one compact entry for
+// each envelope, in memory, and knows nothing of where envelopes are stored: the queue
+// tells it what there is and what became of it.
+//
+// An entry waits for its time in a heap. When it is due it joins the line of its group,
+// which is a local user or a relay destination. Groups take turns, and no group may have
+// more envelopes in flight than there are free places left, so that a destination that
+// hangs cannot take them all.
+//
+// Time is counted from the start of the scheduler and never runs backwards: a step of the
+// system's clock cannot put off an attempt by more than MaxWait.
+package scheduler

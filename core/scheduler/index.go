@@ -1,0 +1,117 @@
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// chunkSize is the number of ids in a full chunk of the index.
+const chunkSize = 512
+
+// index finds the slot of an id and walks the ids in order. It is a sorted list of sorted
+// chunks: 12 octets for an id, and an insertion moves one chunk's ids at most.
+type index struct {
+	chunks []*chunk // none is empty
+	len    int
+}
+
+// chunk has an id and its slot at the same position of two lists.
+type chunk struct {
+	ids   []envelope.ID
+	slots []uint32
+}
+
+func newChunk() *chunk {
+	return &chunk{ids: make([]envelope.ID, 0, chunkSize), slots: make([]uint32, 0, chunkSize)}
+}
+
+func (c *chunk) last() envelope.ID { return c.ids[len(c.ids)-1] }
+
+// find gives the chunk in which id is or belongs, the position in it, and whether it is there.
+func (x *index) find(id envelope.ID) (i, j int, found bool) {
+	i, _ = slices.BinarySearchFunc(x.chunks, id, func(c *chunk, id envelope.ID) int {
+		if c.last() < id {
+			return -1
+		}
+		return 1
+	})
+	if i == len(x.chunks) {
+		return i, 0, false
+	}
+	j, found = slices.BinarySearch(x.chunks[i].ids, id)
+	return i, j, found
+}
+
+func (x *index) get(id envelope.ID) (uint32, bool) {
+	i, j, found := x.find(id)
+	if !found {
+		return 0, false
+	}
+	return x.chunks[i].slots[j], true
+}
+
+// insert adds an id that is not there yet.
+func (x *index) insert(id envelope.ID, slot uint32) {
+	i, j, _ := x.find(id)
+	switch {
+	case i == len(x.chunks) && (i == 0 || len(x.chunks[i-1].ids) == chunkSize):
+		// Ids that come in order fill their chunks instead of leaving halves behind.
+		x.chunks = append(x.chunks, newChunk())
+	case i == len(x.chunks):
+		i--
+		j = len(x.chunks[i].ids)
+	case len(x.chunks[i].ids) == chunkSize:
+		x.split(i)
+		if half := len(x.chunks[i].ids); j > half {
+			i, j = i+1, j-half
+		}
+	}
+	c := x.chunks[i]
+	c.ids = slices.Insert(c.ids, j, id)
+	c.slots = slices.Insert(c.slots, j, slot)
+	x.len++
+}
+
+func (x *index) split(i int) {
+	left, right := x.chunks[i], newChunk()
+	right.ids = append(right.ids, left.ids[chunkSize/2:]...)
+	right.slots = append(right.slots, left.slots[chunkSize/2:]...)
+	left.ids, left.slots = left.ids[:chunkSize/2], left.slots[:chunkSize/2]
+	x.chunks = slices.Insert(x.chunks, i+1, right)
+}
+
+// remove takes an id out, and joins chunks that have become small.
+func (x *index) remove(id envelope.ID) {
+	i, j, found := x.find(id)
+	if !found {
+		return
+	}
+	c := x.chunks[i]
+	c.ids = slices.Delete(c.ids, j, j+1)
+	c.slots = slices.Delete(c.slots, j, j+1)
+	x.len--
+	if i+1 < len(x.chunks) && len(c.ids)+len(x.chunks[i+1].ids) <= chunkSize/2 {
+		next := x.chunks[i+1]
+		c.ids = append(c.ids, next.ids...)
+		c.slots = append(c.slots, next.slots...)
+		x.chunks = slices.Delete(x.chunks, i+1, i+2)
+	}
+	if len(c.ids) == 0 {
+		x.chunks = slices.Delete(x.chunks, i, i+1)
+	}
+}
+
+// ascend calls f for the ids from first to last, in order, until f gives false. The index
+// must not change meanwhile.
+func (x *index) ascend(first, last envelope.ID, f func(id envelope.ID, slot uint32) bool) {
+	i, j, _ := x.find(first)
+	for ; i < len(x.chunks); i, j = i+1, 0 {
+		c := x.chunks[i]
+		for ; j < len(c.ids); j++ {
+			if c.ids[j] > last || !f(c.ids[j], c.slots[j]) {
+				return
+			}
+		}
+	}
+}

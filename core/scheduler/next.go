@@ -1,0 +1,147 @@
+package scheduler
+
+import (
+	"slices"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// siblings bounds how many recipients of a message are looked at to fill a batch.
+const siblings = 1000
+
+// Next hands out up to most envelopes that are due, in batches: first those whose time is
+// over, then the kinds and in each kind the groups take turns. Each envelope stays in
+// flight until Done or Retry is called for it.
+func (s *Scheduler) Next(most int) []Batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance()
+	var batches []Batch
+	for most > 0 && s.expired.head != none {
+		b := s.take(s.expired.head, min(most, s.limits.Batch))
+		b.Expired = true
+		batches = append(batches, b)
+		most -= len(b.IDs)
+	}
+	for most > 0 {
+		n, ok := s.pick()
+		if !ok {
+			break
+		}
+		g := s.groups.at(n)
+		b := s.take(g.ready.head, min(most, s.room(g)))
+		g.queued = false
+		s.offer(n)
+		batches = append(batches, b)
+		most -= len(b.IDs)
+	}
+	return batches
+}
+
+// advance puts every pending entry in line whose time has come.
+func (s *Scheduler) advance() {
+	now := int64(s.now())
+	for len(s.heap) > 0 {
+		slot := s.heap[0]
+		if s.at(slot).due > now {
+			return
+		}
+		s.leave(slot)
+		s.ready(slot)
+	}
+}
+
+// pick gives the group whose turn it is; it stays marked as queued.
+func (s *Scheduler) pick() (uint32, bool) {
+	for range kinds {
+		s.kindTurn = (s.kindTurn + 1) % kinds
+		if s.paused[s.kindTurn] {
+			continue
+		}
+		t := &s.turns[s.kindTurn]
+		for range t.len() {
+			n := t.pop()
+			g := s.groups.at(n)
+			if !s.eligible(g) {
+				g.queued = false
+				s.groups.retire(n)
+				continue
+			}
+			if s.room(g) > 0 {
+				return n, true
+			}
+			t.push(n)
+		}
+	}
+	return 0, false
+}
+
+// take hands out the entry in slot and up to most in all of its message, group and state.
+func (s *Scheduler) take(slot uint32, most int) Batch {
+	head := s.at(slot)
+	g := s.groups.at(head.group)
+	id, state, number := head.id, head.state, head.group
+	b := Batch{Kind: g.kind, Group: g.name, Message: id.Message()}
+	var slots []uint32
+	seen, last := 0, envelope.ID(0)
+	collect := func(id envelope.ID, slot uint32) bool {
+		seen, last = seen+1, id
+		if e := s.at(slot); e.state == state && e.group == number {
+			slots = append(slots, slot)
+			b.IDs = append(b.IDs, id)
+		}
+		return len(slots) < most && seen < siblings
+	}
+	all := Of(b.Message)
+	s.index.ascend(all.First, all.Last, collect)
+	if len(slots) < most && last < id {
+		// A message with very many recipients: those before the head were looked at in vain.
+		seen = 0
+		s.index.ascend(max(id, last+1), all.Last, collect)
+	}
+	for _, slot := range slots {
+		s.launch(slot)
+	}
+	return b
+}
+
+func (s *Scheduler) launch(slot uint32) {
+	s.leave(slot)
+	e := s.at(slot)
+	e.state = Inflight
+	e.due = int64(s.elapsed)
+	s.groups.at(e.group).inflight++
+	s.counts.Inflight++
+}
+
+// NextWake gives the time when Next has something to hand out, which may be now. The zero
+// time says that this depends on what is done before.
+func (s *Scheduler) NextWake() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance()
+	if s.expired.head != none || s.runnable() {
+		return s.last
+	}
+	if len(s.heap) == 0 {
+		return time.Time{}
+	}
+	return s.last.Add(time.Duration(s.at(s.heap[0]).due) - s.elapsed)
+}
+
+func (s *Scheduler) runnable() bool {
+	for kind := range s.turns {
+		t := &s.turns[kind]
+		if s.paused[kind] {
+			continue
+		}
+		if slices.ContainsFunc(t.ring[t.first:], func(n uint32) bool {
+			g := s.groups.at(n)
+			return s.eligible(g) && s.room(g) > 0
+		}) {
+			return true
+		}
+	}
+	return false
+}

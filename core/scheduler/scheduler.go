@@ -1,0 +1,278 @@
+package scheduler
+
+import (
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// Kind is what is done with an envelope when it is due.
+type Kind uint8
+
+// The kinds.
+const (
+	Local Kind = iota
+	Relay
+	Bounce
+	kinds
+)
+
+// State is where an entry is.
+type State uint8
+
+// The states.
+const (
+	Free     State = iota // not an entry
+	Pending               // waits for its time
+	Ready                 // is due and waits for its turn
+	Expired               // waits to be handed out for the last time
+	Inflight              // has been handed out
+	Parked                // suspended
+)
+
+// Limits bound what is handed out at a time. A field that is not above zero takes its default.
+type Limits struct {
+	Inflight int // envelopes in flight, 5000
+	PerGroup int // envelopes in flight of one group, 1000
+	Batch    int // envelopes in one batch, 1000
+}
+
+// Entry is an envelope as its owner describes it.
+type Entry struct {
+	ID      envelope.ID
+	Kind    Kind
+	Group   string    // what takes turns: the user, or the action and where it leads
+	Due     time.Time // next attempt; a time in the past is now
+	Expires time.Time // after it no attempt is made; zero: never
+}
+
+// Batch is a set of recipients of one message and one group.
+type Batch struct {
+	Kind    Kind
+	Group   string
+	Message envelope.MessageID
+	IDs     []envelope.ID // ascending
+	Expired bool          // their time is over: to be bounced, not to be tried
+}
+
+// Range is the envelopes from First to Last, both included. The zero Range is empty.
+type Range struct{ First, Last envelope.ID }
+
+// One is the range of one envelope.
+func One(id envelope.ID) Range { return Range{id, id} }
+
+// Of is the range of all envelopes of a message.
+func Of(m envelope.MessageID) Range {
+	return Range{envelope.NewID(m, 0), envelope.NewID(m, ^uint32(0))}
+}
+
+// All is the range of all envelopes.
+func All() Range { return Range{0, ^envelope.ID(0)} }
+
+// Scheduler holds the entries. It is safe for use by several goroutines.
+type Scheduler struct {
+	mu      sync.Mutex
+	limits  Limits
+	clock   func() time.Time
+	last    time.Time     // what clock said when it was last asked
+	elapsed time.Duration // since New
+
+	arena
+	index    index
+	heap     []uint32 // slots of pending entries
+	expired  line     // slots of expired entries
+	groups   groups
+	turns    [kinds]turns
+	kindTurn Kind
+	paused   [kinds]bool
+	counts   Counts
+}
+
+// New makes an empty scheduler. The clock is time.Now but for tests.
+func New(limits Limits, clock func() time.Time) *Scheduler {
+	limits.Inflight = orDefault(limits.Inflight, 5000)
+	limits.PerGroup = orDefault(limits.PerGroup, 1000)
+	limits.Batch = orDefault(limits.Batch, 1000)
+	s := &Scheduler{limits: limits, clock: clock, last: clock()}
+	s.reset()
+	return s
+}
+
+func orDefault(n, def int) int {
+	if n > 0 {
+		return n
+	}
+	return def
+}
+
+// reset gives the memory of a backlog back when the last entry has gone.
+func (s *Scheduler) reset() {
+	s.arena = arena{free: none}
+	s.heap = nil
+	s.index = index{}
+	s.expired = emptyLine()
+}
+
+// now reads the clock. A clock that was set back stands still until the next reading.
+func (s *Scheduler) now() time.Duration {
+	t := s.clock()
+	if d := t.Sub(s.last); d > 0 {
+		s.elapsed += d
+	}
+	s.last = t
+	return s.elapsed
+}
+
+// maxLife bounds the time to the expiry of an envelope.
+const maxLife = 10 * 365 * 24 * time.Hour
+
+// until turns a time into the scheduler's own, as of the last reading of the clock.
+func (s *Scheduler) until(t time.Time) time.Duration {
+	return s.elapsed + min(t.Sub(s.last), maxLife)
+}
+
+// set gives an entry its times, relative to now. The next attempt is at most MaxWait and
+// its jitter away; that of an entry which expires before it is its expiry.
+func (s *Scheduler) set(e *entry, due time.Duration) {
+	due = min(due, s.elapsed+MaxWait+MaxWait/10)
+	e.due = min(int64(due), e.expires)
+}
+
+// Add takes an envelope in. It gives false when the id is known already or no valid one.
+func (s *Scheduler) Add(e Entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.index.get(e.ID); known || e.ID == 0 || e.Kind >= kinds {
+		return false
+	}
+	now := s.now()
+	slot := s.alloc()
+	expires := now + maxLife
+	if !e.Expires.IsZero() {
+		expires = s.until(e.Expires)
+	}
+	if !s.any(Of(e.ID.Message())) {
+		s.counts.Messages++
+	}
+	s.index.insert(e.ID, slot)
+	*s.at(slot) = entry{id: e.ID, expires: int64(expires), group: s.groups.join(e.Kind, e.Group)}
+	s.counts.Envelopes++
+	s.set(s.at(slot), s.until(e.Due))
+	s.wait(slot)
+	return true
+}
+
+// any reports whether there is an envelope in r.
+func (s *Scheduler) any(r Range) (found bool) {
+	s.index.ascend(r.First, r.Last, func(envelope.ID, uint32) bool {
+		found = true
+		return false
+	})
+	return found
+}
+
+// wait puts an entry that is nowhere to where it belongs.
+func (s *Scheduler) wait(slot uint32) {
+	e := s.at(slot)
+	switch {
+	case e.flags&suspended != 0:
+		e.state = Parked
+		s.counts.Suspended++
+	case e.due > int64(s.elapsed):
+		e.state = Pending
+		s.counts.Pending++
+		s.push(slot)
+	default:
+		s.ready(slot)
+	}
+}
+
+// ready puts a due entry in line.
+func (s *Scheduler) ready(slot uint32) {
+	e := s.at(slot)
+	if e.due >= e.expires {
+		e.state = Expired
+		s.counts.Expired++
+		s.enqueue(&s.expired, slot)
+		return
+	}
+	e.state = Ready
+	s.counts.Ready++
+	s.enqueue(&s.groups.at(e.group).ready, slot)
+	s.offer(e.group)
+}
+
+// leave takes an entry from where it is.
+func (s *Scheduler) leave(slot uint32) {
+	e := s.at(slot)
+	switch e.state {
+	case Pending:
+		s.counts.Pending--
+		s.unheap(int(e.next))
+	case Ready:
+		s.counts.Ready--
+		s.dequeue(&s.groups.at(e.group).ready, slot)
+	case Expired:
+		s.counts.Expired--
+		s.dequeue(&s.expired, slot)
+	case Inflight:
+		s.counts.Inflight--
+		s.groups.at(e.group).inflight--
+		s.offer(e.group)
+	case Parked:
+		s.counts.Suspended--
+	}
+	e.state = Free
+}
+
+// drop forgets an entry.
+func (s *Scheduler) drop(slot uint32) {
+	s.leave(slot)
+	e := s.at(slot)
+	id := e.id
+	s.groups.part(e.group)
+	s.index.remove(id)
+	s.release(slot)
+	s.counts.Envelopes--
+	if !s.any(Of(id.Message())) {
+		s.counts.Messages--
+	}
+	if s.counts.Envelopes == 0 {
+		s.reset()
+	}
+}
+
+// Done forgets an envelope that was in flight and is finished: delivered, failed or expired.
+func (s *Scheduler) Done(id envelope.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slot, ok := s.index.get(id); ok {
+		s.drop(slot)
+	}
+}
+
+// Retry takes an envelope back that was in flight, to be tried again at due. It gives false
+// when the envelope is no longer wanted, because Remove was called for it meanwhile or it
+// is unknown; it is then forgotten and its owner has to delete it.
+func (s *Scheduler) Retry(id envelope.ID, due time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, ok := s.index.get(id)
+	if !ok {
+		return false
+	}
+	e := s.at(slot)
+	if e.state != Inflight {
+		return true
+	}
+	if e.flags&doomed != 0 {
+		s.drop(slot)
+		return false
+	}
+	s.now()
+	s.leave(slot)
+	s.set(e, s.until(due))
+	s.wait(slot)
+	return true
+}
