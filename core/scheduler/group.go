@@ -80,8 +80,10 @@ func (gs *groups) join(kind Kind, name string) uint32 {
 // a place in the turns: then it goes when that is reached.
 func (gs *groups) part(n uint32) {
 	g := &gs.all[n]
-	g.members--
-	gs.retire(n)
+	if g.members--; g.members == 0 {
+		g.held = false
+		gs.retire(n)
+	}
 }
 
 func (gs *groups) retire(n uint32) {
