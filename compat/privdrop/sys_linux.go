@@ -38,8 +38,10 @@ func NoNewPrivs() error {
 // defence: the end of the stream on the socket to the parent is the first, and the only
 // one if the parent died before this call.
 //
-// The parent is, to Linux, the thread that started this process; see reexec.Detach. In
-// a binary built with cgo the error is errors.ErrUnsupported.
+// The parent is, to Linux, the thread that started this process. Threads of a Go program
+// live as long as it does unless a goroutine ends that has locked one: the parent must
+// not start processes on such a goroutine. In a binary built with cgo the error is
+// errors.ErrUnsupported.
 func DieWithParent() error {
 	return prctlAll("parent death signal", unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL))
 }

@@ -1,5 +1,5 @@
 // Package reexec starts the running program again as another of its processes, and
-// prepares other programs to be run as somebody else and ended for certain.
+// makes other programs (filters, tables) run as somebody else.
 //
 // A process of the daemon gets its title as its only argument ("smtpd: queue"), so ps,
 // pgrep and the rc scripts of the BSDs find it; one end of a socket pair as descriptor
@@ -103,24 +103,9 @@ func Socket() (*net.UnixConn, error) {
 	return c, nil
 }
 
-// Detach makes cmd, which is any program, lead a session and process group of its own,
-// so that KillGroup ends it with all that it starts. Where the system can (Linux,
-// FreeBSD), it is also killed when this process dies; elsewhere the end of its standard
-// input is all it gets.
-//
-// On Linux it is the death of the thread that called Start that counts. The threads of
-// a Go program live as long as it does unless a goroutine ends that has locked one: do
-// not call Start on such a goroutine.
-func Detach(cmd *exec.Cmd) {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Setsid = true
-	dieWithParent(cmd.SysProcAttr)
-}
-
-// As makes cmd run as id, below root unless that is "" or "/". Only root may do it.
-// Path and Dir of cmd are looked up below the new root.
+// As makes cmd, which is any program, run as id, below root unless that is "" or "/".
+// Only root may do it. Path and Dir of cmd are looked up below the new root. Other
+// attributes stay as they are: call it after child.Isolate.
 func As(cmd *exec.Cmd, root string, id privdrop.Identity) error {
 	if err := id.Check(); err != nil {
 		return err
@@ -135,8 +120,8 @@ func As(cmd *exec.Cmd, root string, id privdrop.Identity) error {
 	return nil
 }
 
-// KillGroup sends a signal to a process group that Command or Detach made. pid is the
-// number of its first process. When nobody is left the error is os.ErrProcessDone.
+// KillGroup sends a signal to the process group of a started Command, whose number is
+// pid. When nobody is left the error is os.ErrProcessDone.
 func KillGroup(pid int, sig os.Signal) error {
 	s, ok := sig.(syscall.Signal)
 	if !ok {

@@ -76,8 +76,11 @@ func getent(database, key string, parse func(io.Reader) error) error {
 // idGroups asks id(1) for all groups of a user that the files do not know, without gid.
 func idGroups(name string, gid uint32) ([]uint32, error) {
 	out, found, err := ask("id", "-G", name)
-	if err != nil || !found {
-		return nil, fmt.Errorf("id -G: %w", cmpErr(err))
+	if err == nil && !found {
+		err = errors.New("exit status 2")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("id -G: %w", err)
 	}
 	var groups []uint32
 	for f := range strings.FieldsSeq(string(out)) {
@@ -90,11 +93,4 @@ func idGroups(name string, gid uint32) ([]uint32, error) {
 		}
 	}
 	return groups, nil
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return errors.New("exit status 2")
-	}
-	return err
 }
