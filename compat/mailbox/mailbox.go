@@ -176,7 +176,7 @@ func (m *Mailbox) Append(write func(w io.Writer) error) error {
 	}
 	before := fi.Size()
 	out := &counter{m: m}
-	b := bufio.NewWriterSize(out, 64<<10)
+	b := bufio.NewWriterSize(out, 32<<10)
 	if err = m.separate(b, before); err == nil {
 		err = write(b)
 	}
