@@ -1,0 +1,123 @@
+package bounce
+
+import (
+	"bytes"
+	"io"
+)
+
+// Limits of what is returned of a message, in octets. A longer message is returned by its
+// header, even if the sender asked for all of it: RFC 3461 section 6.2 allows that.
+const (
+	MaxFull   = 100 << 10
+	MaxHeader = 32 << 10
+)
+
+// returned is what the third part holds.
+type returned struct {
+	data     []byte // nil: nothing is returned
+	full     bool
+	asked    bool // the whole message was asked for
+	eightBit bool
+}
+
+// readOriginal reads as much of the message as can be returned.
+func readOriginal(r io.Reader, full bool) (returned, error) {
+	limit := int64(MaxHeader)
+	if full {
+		limit = MaxFull
+	}
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return returned{}, err
+	}
+	if full && len(data) <= MaxFull && transportable(data) {
+		return returned{data: data, full: true, asked: true, eightBit: has8bit(data)}, nil
+	}
+	if len(data) > MaxHeader {
+		data = data[:MaxHeader]
+		if end := bytes.LastIndexByte(data, '\n'); end >= 0 {
+			data = data[:end+1]
+		}
+	}
+	header := headerOf(data)
+	return returned{data: header, asked: full, eightBit: has8bit(header)}, nil
+}
+
+func (r *returned) contentType() string {
+	if r.full {
+		return "message/rfc822"
+	}
+	return "text/rfc822-headers"
+}
+
+func (r *returned) description() string {
+	if r.full {
+		return "Message"
+	}
+	return "Message headers"
+}
+
+// note is the last paragraph of the text.
+func (r *returned) note() string {
+	switch {
+	case r.data == nil:
+		return "The message itself could not be read and is not returned."
+	case r.full:
+		return "Your message follows."
+	case r.asked:
+		return "The header of your message follows; the message is too large or not\nfit to be returned."
+	}
+	return "The header of your message follows."
+}
+
+// transportable reports whether the message can stand in a part as it is: 8bit allows
+// neither NUL nor bare CR nor long lines (RFC 2045 section 2.8).
+func transportable(data []byte) bool {
+	if bytes.IndexByte(data, 0) >= 0 || bytes.IndexByte(data, '\r') >= 0 {
+		return false
+	}
+	for line := range bytes.SplitSeq(data, []byte{'\n'}) {
+		if len(line) > maxLine {
+			return false
+		}
+	}
+	return true
+}
+
+// headerOf gives the header of a message that may have none, cleaned: lines are cut at
+// maxLine and control characters become question marks.
+func headerOf(data []byte) []byte {
+	header := []byte{}
+	for len(data) > 0 {
+		line, rest, _ := bytes.Cut(data, []byte{'\n'})
+		line = bytes.TrimSuffix(line, []byte{'\r'})
+		folded := len(header) > 0 && len(line) > 0 && (line[0] == ' ' || line[0] == '\t')
+		if !folded && !isField(line) {
+			break
+		}
+		for _, c := range line[:min(len(line), maxLine)] {
+			if c < ' ' && c != '\t' || c == 0x7f {
+				c = '?'
+			}
+			header = append(header, c)
+		}
+		header = append(header, '\n')
+		data = rest
+	}
+	return header
+}
+
+// isField reports whether a line begins with a field name and a colon, RFC 5322 section 2.2.
+func isField(line []byte) bool {
+	name, _, ok := bytes.Cut(line, []byte{':'})
+	name = bytes.TrimRight(name, " \t")
+	if !ok || len(name) == 0 {
+		return false
+	}
+	for _, c := range name {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
