@@ -1,0 +1,149 @@
+package message
+
+import (
+	"fmt"
+	"time"
+)
+
+// DateFormat is the form of dates in headers, for time.Time.Format: RFC 5322 section 3.3
+// with the name of the zone as a comment.
+const DateFormat = "Mon, 2 Jan 2006 15:04:05 -0700 (MST)"
+
+// maxWord bounds each word from outside that goes into a Received field, in octets.
+const maxWord = 512
+
+// Received is what a Received field tells (RFC 5321 section 4.4).
+type Received struct {
+	Helo       string // as the client named itself
+	Host       string // its verified name, or "<unknown>"
+	Addr       string // its address: "192.0.2.1", "[2001:db8::1]" or "local"
+	MaskSource bool   // leaves these three out
+	By         string // our name
+	Ident      string // name of the software
+	ESMTP      bool
+	TLS        string // "TLSv1.3:TLS_AES_256_GCM_SHA384:256"; "" without TLS
+	Verified   bool   // the client showed a certificate that we trust
+	Auth       bool   // authenticated, or local
+	ShowAuth   bool   // tells it in words on TLS sessions (received-auth)
+	User       string // for that
+	ID         string // of the message
+	For        string // the recipient when there is only one, else ""
+	Date       time.Time
+}
+
+// Append appends the field with its line end. Words from outside cannot break out of it.
+func (r *Received) Append(b []byte) []byte {
+	b = append(b, "Received: "...)
+	if !r.MaskSource {
+		b = append(b, "from "...)
+		b = appendWord(b, r.Helo)
+		b = append(b, " ("...)
+		b = appendWord(b, r.Host)
+		b = append(b, ' ')
+		if len(r.Addr) > 0 && r.Addr[0] == '[' {
+			b = appendWord(b, r.Addr)
+		} else {
+			b = append(b, '[')
+			b = appendWord(b, r.Addr)
+			b = append(b, ']')
+		}
+		b = append(b, ")\n\t"...)
+	}
+	b = append(b, "by "...)
+	b = appendWord(b, r.By)
+	b = append(b, " ("...)
+	b = appendWord(b, r.Ident)
+	b = append(b, ") with "...)
+	b = append(b, r.protocol()...)
+	b = append(b, " id "...)
+	b = appendWord(b, r.ID)
+	b = r.appendTLS(b)
+	if r.For != "" {
+		b = append(b, "\n\tfor <"...)
+		b = appendWord(b, r.For)
+		b = append(b, '>')
+	}
+	b = append(b, ";\n\t"...)
+	b = r.Date.AppendFormat(b, DateFormat)
+	return append(b, '\n')
+}
+
+// protocol is a keyword of RFC 3848.
+func (r *Received) protocol() string {
+	s := "SMTP"
+	if r.ESMTP {
+		s = "ESMTP"
+	}
+	if r.TLS != "" {
+		s += "S"
+	}
+	if r.Auth {
+		s += "A"
+	}
+	return s
+}
+
+func (r *Received) appendTLS(b []byte) []byte {
+	if r.TLS == "" {
+		return b
+	}
+	b = append(b, " ("...)
+	b = appendWord(b, r.TLS)
+	if r.Verified {
+		b = append(b, ":YES)"...)
+	} else {
+		b = append(b, ":NO)"...)
+	}
+	switch {
+	case !r.ShowAuth:
+	case r.Auth:
+		b = append(b, " auth=yes user="...)
+		b = appendWord(b, r.User)
+	default:
+		b = append(b, " auth=no"...)
+	}
+	return b
+}
+
+// appendWord appends s without anything that could end the line.
+func appendWord(b []byte, s string) []byte {
+	if len(s) > maxWord {
+		s = s[:maxWord]
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			b = append(b, '?')
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// Complete is for mail that is submitted here, not for mail that passes through
+// (RFC 6409 section 8): it appends to dst the header section that b begins with, without
+// its Bcc fields and with the Date and Message-ID that it lacks. The rest of the message
+// follows from b[h.Len:] on. h is what Scan gave for b; it must be complete. unique makes
+// the Message-ID.
+func Complete(dst, b []byte, h Header, host string, now time.Time, unique uint64) []byte {
+	section := b[:h.Len]
+	if h.HasBcc {
+		dst = without(dst, section, "Bcc")
+	} else {
+		dst = append(dst, section...)
+	}
+	if n := len(section); n > 0 && section[n-1] != '\n' {
+		dst = append(dst, '\n') // the message ended within its last field
+	}
+	if !h.HasDate {
+		dst = append(dst, "Date: "...)
+		dst = now.AppendFormat(dst, DateFormat)
+		dst = append(dst, '\n')
+	}
+	if !h.HasMessageID {
+		dst = fmt.Appendf(dst, "Message-ID: <%016x@", unique)
+		dst = appendWord(dst, host)
+		dst = append(dst, ">\n"...)
+	}
+	return dst
+}

@@ -1,0 +1,208 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"strconv"
+	"strings"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// command carries out one line and adds the reply to it.
+func (c *Conn) command(line []byte) {
+	text := string(line)
+	if s, ok := c.session.(LineSession); ok {
+		s.ClientLine(mask(text))
+	}
+	c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), mask(text))
+	verb, arg, ok := splitCommand(text)
+	var r *gosmtp.SMTPError
+	switch {
+	case !ok:
+		r = reply(500, 5, 2, "Syntax error: control character in command")
+	case foreign(verb):
+		c.hang("bad-input")
+		r = reply(500, 5, 1, textUnrecognized)
+	default:
+		r = c.dispatch(verb, arg)
+	}
+	if r == nil {
+		return
+	}
+	c.send(r, text)
+	c.limit(verb, r)
+}
+
+// limit ends sessions that only make mistakes or never come to the point.
+func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
+	most, idle := c.cfg.MaxErrors, c.cfg.MaxIdleCommands
+	if most <= 0 {
+		most = defaultErrors
+	}
+	if idle <= 0 {
+		idle = defaultIdle
+	}
+	switch {
+	case r.Code < 400:
+	case verb == "RCPT":
+		// A long list of recipients has some that are gone: that is no attack.
+		c.score += rcptErrorWeight
+	case r.Code >= 500:
+		c.score += errorWeight
+	}
+	if verb != "RCPT" {
+		c.idle++
+	}
+	switch {
+	case c.reason != "":
+	case c.score > most*errorWeight:
+		c.send(reply(421, 7, 0, "Too many errors, closing connection"), "")
+		c.reason = "too-many-errors"
+	case c.idle > idle:
+		c.send(reply(421, 7, 0, "Too many commands, closing connection"), "")
+		c.reason = "too-many-commands"
+	}
+}
+
+// dispatch has one line a command.
+func (c *Conn) dispatch(verb, arg string) *gosmtp.SMTPError {
+	switch verb {
+	case "EHLO", "HELO":
+		return c.greeted(verb, arg)
+	case "MAIL":
+		return c.mailFrom(arg)
+	case "RCPT":
+		return c.rcptTo(arg)
+	case "DATA":
+		return c.data(arg)
+	case "STARTTLS":
+		return c.startTLS(arg)
+	case "RSET":
+		return c.rset(arg)
+	case "NOOP":
+		return c.hook(verb, arg, reply(250, 0, 0, "Ok"))
+	case "QUIT":
+		return c.quit(arg)
+	case "HELP":
+		return c.hook(verb, arg, reply(214, 0, 0, "This is "+c.ident()+
+			"\nCommands: HELO EHLO STARTTLS MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\nEnd of HELP info"))
+	case "VRFY":
+		if arg == "" {
+			return reply(501, 5, 4, "Invalid command arguments: VRFY requires an address")
+		}
+		return c.hook(verb, arg, reply(252, 5, 2, "Cannot VRFY user: try RCPT to attempt delivery"))
+	case "EXPN":
+		return c.hook(verb, arg, reply(502, 5, 1, "Invalid command: Command not implemented"))
+	case "AUTH":
+		return reply(503, 5, 1, "Invalid command: Command not supported")
+	}
+	return reply(500, 5, 1, textUnrecognized)
+}
+
+// hook asks the backend about a command that needs nothing else. It gives fine unless
+// the backend has something of its own to say.
+func (c *Conn) hook(verb, arg string, fine *gosmtp.SMTPError) *gosmtp.SMTPError {
+	if s, ok := c.session.(CommandSession); ok {
+		return c.answer(s.Command(verb, arg), fine)
+	}
+	return fine
+}
+
+func (c *Conn) rset(arg string) *gosmtp.SMTPError {
+	if arg != "" {
+		return reply(501, 5, 4, textNoArguments)
+	}
+	r := c.hook("RSET", "", reply(250, 0, 0, "Reset state"))
+	if r.Code < 300 {
+		c.reset()
+	}
+	return r
+}
+
+func (c *Conn) quit(arg string) *gosmtp.SMTPError {
+	if arg != "" {
+		return reply(501, 5, 4, textNoArguments)
+	}
+	r := c.hook("QUIT", "", reply(221, 0, 0, "Bye"))
+	if r.Code < 300 {
+		c.hang("quit")
+	}
+	return r
+}
+
+// greeted answers HELO and EHLO. Another one resets the session (RFC 5321 section 4.1.4).
+func (c *Conn) greeted(verb, arg string) *gosmtp.SMTPError {
+	if arg == "" {
+		return reply(501, 5, 1, "Invalid command: "+verb+" requires domain name")
+	}
+	if _, literal := address.Literal(arg); !literal && !address.ValidHost(arg) {
+		return reply(501, 5, 4, "Invalid command arguments: Invalid domain name")
+	}
+	esmtp := verb == "EHLO"
+	text := c.hello(arg)
+	if esmtp {
+		text += c.extensions()
+	}
+	r := plainReply(250, text)
+	if s, ok := c.session.(HeloSession); ok {
+		r = c.answer(s.Helo(arg, esmtp), r)
+	}
+	if r.Code >= 300 {
+		return r
+	}
+	if c.helo != "" {
+		c.reset()
+	}
+	c.helo, c.esmtp = arg, esmtp
+	return r
+}
+
+func (c *Conn) hello(name string) string {
+	addr := c.AddrText()
+	if addr[0] != '[' {
+		addr = "[" + addr + "]"
+	}
+	return c.cfg.Hostname + " Hello " + name + " " + addr + ", pleased to meet you"
+}
+
+// extensions lists the keywords of the EHLO reply.
+func (c *Conn) extensions() string {
+	var b strings.Builder
+	b.WriteString("\n8BITMIME\nENHANCEDSTATUSCODES\nPIPELINING\nSIZE")
+	if c.cfg.MaxMessageSize > 0 {
+		b.WriteString(" " + strconv.FormatInt(c.cfg.MaxMessageSize, 10))
+	}
+	if c.cfg.DSN {
+		b.WriteString("\nDSN")
+	}
+	if _, secured := c.conn.(*tls.Conn); !secured && c.cfg.TLSConfig != nil {
+		b.WriteString("\nSTARTTLS")
+	}
+	b.WriteString("\nHELP")
+	return b.String()
+}
+
+// foreign reports whether a verb belongs to HTTP: a browser that was made to talk to us
+// must not get to its body, which somebody else wrote.
+func foreign(verb string) bool {
+	switch verb {
+	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE":
+		return true
+	}
+	return false
+}
+
+// splitCommand gives the verb in upper case and its argument without blanks around it.
+// A line with a control character is not one.
+func splitCommand(line string) (verb, arg string, ok bool) {
+	for i := 0; i < len(line); i++ {
+		if line[i] < ' ' || line[i] == 0x7f {
+			return "", "", false
+		}
+	}
+	verb, arg, _ = strings.Cut(line, " ")
+	return strings.ToUpper(verb), strings.Trim(arg, " "), true
+}

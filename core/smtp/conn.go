@@ -1,0 +1,167 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// Conn is a session as its backend sees it.
+type Conn struct {
+	cfg     *Config
+	peer    Peer
+	t       *trace.Trace
+	ctx     context.Context
+	raw     net.Conn // the socket
+	conn    net.Conn // raw, or TLS over it
+	in      input
+	out     []byte // replies that are not sent yet
+	session gosmtp.Session
+	expires time.Time // of the whole session
+
+	helo  string
+	esmtp bool
+	mail  bool // MAIL was accepted
+	rcpts int
+	mails int
+	score int // refused commands, in tenths
+	idle  int // commands since the last message
+
+	reason    string // why the session ends; "" as long as it goes on
+	announced bool   // the line about the connection is logged
+
+	mu       sync.Mutex
+	waiting  bool // for a command: may be interrupted
+	draining bool
+}
+
+// ID gives the 16 digits of the session that stand in the log.
+func (c *Conn) ID() string { return c.t.SID() }
+
+// Trace gives the trace of the session.
+func (c *Conn) Trace() *trace.Trace { return c.t }
+
+// Context ends with the session, and when the client goes away before the banner. It
+// does not end when the session is only asked to finish.
+func (c *Conn) Context() context.Context { return c.ctx }
+
+// RemoteAddr gives the address of the client; it is not valid for a local socket.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.peer.Remote }
+
+// LocalAddr gives our address; it is not valid for a local socket.
+func (c *Conn) LocalAddr() netip.AddrPort { return c.peer.Local }
+
+// Local reports whether the client is a program on this host that uses the socket.
+func (c *Conn) Local() bool { return c.peer.Socket }
+
+// PeerUser gives the user and user id of a local client; "" and -1 when unknown.
+func (c *Conn) PeerUser() (name string, uid int) { return c.peer.User, c.peer.UID }
+
+// Hostname gives our name, as in the banner.
+func (c *Conn) Hostname() string { return c.cfg.Hostname }
+
+// Config gives the configuration of the listener. It must not be changed.
+func (c *Conn) Config() *Config { return c.cfg }
+
+// Helo gives the name by which the client greeted; "" before it did.
+func (c *Conn) Helo() string { return c.helo }
+
+// ESMTP reports whether the client greeted with EHLO.
+func (c *Conn) ESMTP() bool { return c.esmtp }
+
+// TLS gives the state of the encryption, nil without it.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if tc, ok := c.conn.(*tls.Conn); ok {
+		state := tc.ConnectionState()
+		return &state
+	}
+	return nil
+}
+
+// AddrText gives the address of the client as the log shows it: IPv6 in brackets, "local"
+// for the socket.
+func (c *Conn) AddrText() string {
+	if c.peer.Socket || !c.peer.Remote.IsValid() {
+		return "local"
+	}
+	return addrText(c.peer.Remote.Addr())
+}
+
+func addrText(ip netip.Addr) string {
+	ip = ip.Unmap()
+	if ip.Is4() {
+		return ip.String()
+	}
+	return "[" + ip.String() + "]"
+}
+
+// Host gives the verified name of the client, "<unknown>" when it has none or when it is
+// not known yet.
+func (c *Conn) Host() string {
+	name, _ := c.host()
+	return name
+}
+
+func (c *Conn) host() (name string, known bool) {
+	known = true
+	if s, ok := c.session.(HostSession); ok {
+		name, known = s.Host()
+	}
+	if name == "" {
+		name = "<unknown>"
+	}
+	return name, known
+}
+
+// announce logs the connection once, as soon as the name of the client is known, or when
+// the session ends.
+func (c *Conn) announce(atLast bool) {
+	if c.announced {
+		return
+	}
+	if name, known := c.host(); known || atLast {
+		c.announced = true
+		c.t.Infof("smtp connected address=%s host=%s", c.AddrText(), name)
+	}
+}
+
+// hang makes the session end after the reply that is being made.
+func (c *Conn) hang(reason string) {
+	if c.reason == "" {
+		c.reason = reason
+	}
+}
+
+func (c *Conn) clearTransaction() {
+	c.mail, c.rcpts = false, 0
+}
+
+func (c *Conn) reset() {
+	c.clearTransaction()
+	c.session.Reset()
+}
+
+// mask hides what must not be read in logs: the arguments of AUTH.
+func mask(line string) string {
+	word := strings.TrimLeft(line, " \t")
+	if len(word) < 5 || !strings.EqualFold(word[:4], "AUTH") || alnum(word[4]) {
+		return line
+	}
+	rest := strings.TrimLeft(word[5:], " \t")
+	end := 0
+	for end < len(rest) && end < 20 && (alnum(rest[end]) || rest[end] == '-' || rest[end] == '_') {
+		end++
+	}
+	if end == len(rest) {
+		return "AUTH " + rest
+	}
+	return "AUTH " + rest[:end] + " (...)"
+}

@@ -1,0 +1,109 @@
+package smtp
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+)
+
+// maxLine is the largest command in octets with its line end. RFC 5321 section 4.5.3.1.4
+// asks for 512 and for more where extensions add parameters.
+const maxLine = 2048
+
+const (
+	smallBuffer = 4 << 10
+	bulkBuffer  = 64 << 10
+
+	// tlsRecord begins the first message of a TLS client. It need not contain a line end.
+	tlsRecord = 0x16
+
+	// slack is kept free before the octets in the buffer: a message is unstuffed in place,
+	// and up to two octets may be owed from the piece before.
+	slack = 4
+)
+
+var (
+	errLineTooLong = errors.New("line too long")
+	errBareLF      = errors.New("line ended by a bare LF")
+	errNotSMTP     = errors.New("not SMTP")
+)
+
+// input is the buffer of the octets that came and were not used yet: buf[r:w].
+type input struct {
+	buf   []byte
+	r, w  int
+	small []byte // waits while buf is a large one
+}
+
+// bulkBuffers holds what no session uses.
+var bulkBuffers = sync.Pool{New: func() any { return new([bulkBuffer]byte) }}
+
+// line gives the next command without its line end, or nil when it is not complete. The
+// line is valid until more is read.
+func (in *input) line(normalize bool) ([]byte, error) {
+	have := in.buf[in.r:in.w]
+	i := bytes.IndexByte(have, '\n')
+	switch {
+	case len(have) > 0 && have[0] == tlsRecord:
+		return nil, errNotSMTP
+	case i < 0 && len(have) < maxLine:
+		return nil, nil
+	case i < 0 || i >= maxLine:
+		return nil, errLineTooLong
+	case i > 0 && have[i-1] == '\r':
+		in.r += i + 1
+		return have[: i-1 : i-1], nil
+	case normalize:
+		in.r += i + 1
+		return have[:i:i], nil
+	}
+	return nil, errBareLF
+}
+
+// room gives where more can be read to. It is never empty while a command or a message
+// is being read: neither leaves more than maxLine octets unused.
+func (in *input) room() []byte {
+	if in.buf == nil {
+		in.buf = make([]byte, smallBuffer)
+		in.r, in.w = slack, slack
+	}
+	if in.r == in.w {
+		in.r, in.w = slack, slack
+	} else if in.r > slack && in.w+maxLine > len(in.buf) {
+		in.w = slack + copy(in.buf[slack:], in.buf[in.r:in.w])
+		in.r = slack
+	}
+	return in.buf[in.w:]
+}
+
+// grow takes the large buffer.
+func (in *input) grow() {
+	if in.small != nil {
+		return
+	}
+	in.small = in.buf
+	in.move(bulkBuffers.Get().(*[bulkBuffer]byte)[:])
+}
+
+// shrink gives the large buffer back, unless the small one cannot hold what is unused.
+func (in *input) shrink() {
+	if in.small == nil || in.w-in.r > maxLine {
+		return
+	}
+	big := (*[bulkBuffer]byte)(in.buf)
+	in.move(in.small)
+	in.small = nil
+	bulkBuffers.Put(big)
+}
+
+// release is shrink for a session that ends.
+func (in *input) release() {
+	in.r, in.w = slack, slack
+	in.shrink()
+}
+
+func (in *input) move(to []byte) {
+	in.w = slack + copy(to[slack:], in.buf[in.r:in.w])
+	in.r = slack
+	in.buf = to
+}

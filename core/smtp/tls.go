@@ -1,0 +1,98 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+// startTLS is RFC 3207 section 4. Octets that came in clear behind the command would be
+// taken for commands that came encrypted: the session ends instead.
+func (c *Conn) startTLS(arg string) *gosmtp.SMTPError {
+	_, secured := c.conn.(*tls.Conn)
+	switch {
+	case c.helo == "":
+		return reply(503, 5, 1, textNotNow)
+	case secured:
+		return reply(503, 5, 1, "Invalid command: Channel already secured")
+	case c.cfg.TLSConfig == nil:
+		return reply(503, 5, 1, "Invalid command: Command not supported")
+	case arg != "":
+		return reply(501, 5, 4, textNoArguments)
+	case c.in.r < c.in.w:
+		c.hang("bad-input")
+		return reply(501, 5, 1, "Invalid command: Pipelining not allowed after STARTTLS")
+	}
+	if r := c.hook("STARTTLS", "", nil); r != nil && r.Code >= 300 {
+		return r
+	}
+	c.appendReply(reply(220, 0, 0, "Ready to start TLS"))
+	if err := c.flush(); err != nil {
+		c.hang(ioReason(err))
+		return nil
+	}
+	c.reset()
+	c.helo, c.esmtp = "", false
+	if err := c.handshake(); err != nil {
+		c.hang(tlsReason(err))
+		return nil
+	}
+	if s, ok := c.session.(TLSSession); ok {
+		if err := s.TLSStarted(c.conn.(*tls.Conn).ConnectionState()); err != nil {
+			c.hang("closed")
+			return c.answer(err, nil)
+		}
+	}
+	return nil
+}
+
+// handshake puts TLS over the socket. It has one deadline in all, so that a client cannot
+// stretch it octet by octet. After a failure nothing may be sent any more.
+func (c *Conn) handshake() error {
+	if c.cfg.TLSConfig == nil {
+		return errors.New("no TLS configuration")
+	}
+	deadline := time.Now().Add(min(c.commandTime(), handshakeMost))
+	if err := c.raw.SetDeadline(deadline); err != nil {
+		return err
+	}
+	conn := tls.Server(c.raw, c.cfg.TLSConfig)
+	if err := conn.HandshakeContext(context.WithoutCancel(c.ctx)); err != nil {
+		c.out = c.out[:0]
+		return err
+	}
+	c.conn = conn
+	state := conn.ConnectionState()
+	c.t.Infof("smtp tls ciphers=%s", TLSText(&state))
+	return nil
+}
+
+func tlsReason(err error) string {
+	if errors.Is(err, io.EOF) {
+		return "disconnect"
+	}
+	return fmt.Sprintf("%q", "io-error: handshake failed: "+err.Error())
+}
+
+// TLSText describes an encrypted connection as "TLSv1.3:TLS_AES_128_GCM_SHA256:128":
+// version, cipher suite, strength in bits.
+func TLSText(state *tls.ConnectionState) string {
+	version := strings.Replace(tls.VersionName(state.Version), "TLS ", "TLSv", 1)
+	suite := tls.CipherSuiteName(state.CipherSuite)
+	bits := 0
+	switch {
+	case strings.Contains(suite, "AES_256"), strings.Contains(suite, "CHACHA20"):
+		bits = 256
+	case strings.Contains(suite, "AES_128"), strings.Contains(suite, "RC4_128"):
+		bits = 128
+	case strings.Contains(suite, "3DES"):
+		bits = 112
+	}
+	return fmt.Sprintf("%s:%s:%d", version, suite, bits)
+}

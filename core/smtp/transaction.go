@@ -1,0 +1,115 @@
+package smtp
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
+	path, params, known, ok := splitPath(arg, "FROM:")
+	switch {
+	case !known:
+		return reply(500, 5, 1, textUnrecognized)
+	case c.helo == "" || c.mail:
+		return reply(503, 5, 1, textNotNow)
+	}
+	if _, secured := c.conn.(*tls.Conn); c.cfg.TLSRequire && !secured {
+		return reply(530, 7, 0, "Must issue a STARTTLS command first")
+	}
+	sender, valid := parsePath(path)
+	if !ok || !valid {
+		return reply(553, 1, 0, "Sender address syntax error")
+	}
+	opts, r := c.mailOptions(params)
+	if r != nil {
+		return r
+	}
+	if most := c.cfg.MaxMails; most > 0 && c.mails >= most {
+		return reply(452, 5, 3, "Too many messages sent")
+	}
+	r = c.answer(c.session.Mail(sender, opts), reply(250, 0, 0, "Ok"))
+	c.mail = r.Code < 300
+	return r
+}
+
+func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
+	path, params, known, ok := splitPath(arg, "TO:")
+	switch {
+	case !known:
+		return reply(500, 5, 1, textUnrecognized)
+	case !c.mail:
+		return reply(503, 5, 1, textNotNow)
+	}
+	rcpt, valid := parsePath(path)
+	if !ok || !valid || rcpt == "" {
+		return reply(501, 1, 3, "Recipient address syntax error")
+	}
+	opts, r := c.rcptOptions(params)
+	if r != nil {
+		return r
+	}
+	if most := c.cfg.MaxRcpt; most > 0 && c.rcpts >= most {
+		return reply(452, 5, 3, "Too many recipients: Too many recipients")
+	}
+	r = c.answer(c.session.Rcpt(rcpt, opts), reply(250, 1, 5, "Destination address valid: Recipient ok"))
+	if r.Code < 300 {
+		c.rcpts++
+	}
+	return r
+}
+
+// data takes a message. Whatever becomes of it, its octets are read up to their true
+// end before anything is a command again; when that cannot be done, the session ends.
+func (c *Conn) data(arg string) *gosmtp.SMTPError {
+	switch {
+	case arg != "":
+		return reply(501, 5, 4, textNoArguments)
+	case !c.mail || c.rcpts == 0:
+		return reply(503, 5, 1, textNotNow)
+	}
+	if s, ok := c.session.(DataSession); ok {
+		if r := c.answer(s.DataStart(), nil); r != nil && r.Code >= 300 {
+			return r
+		}
+	}
+	c.appendReply(plainReply(354, `Enter mail, end with "." on a line by itself`))
+	b := newBody(c)
+	var err error
+	if s, ok := c.session.(MessageSession); ok {
+		err = s.Message(b)
+	} else {
+		err = c.session.Data(&crlfReader{b: b})
+	}
+	r := c.conclude(b, err)
+	c.reset()
+	c.idle = 0
+	return r
+}
+
+// conclude gives the reply to a message of which the backend said err. What is wrong
+// with the octets themselves counts more than that.
+func (c *Conn) conclude(b *Body, err error) *gosmtp.SMTPError {
+	b.discard()
+	if b.broken != nil {
+		if errors.Is(b.broken, errEndless) {
+			c.hang("bad-input")
+			return b.refused
+		}
+		if errors.Is(b.broken, io.EOF) {
+			b.broken = io.ErrUnexpectedEOF
+		}
+		c.readFailed(b.broken)
+		return nil
+	}
+	if b.refused != nil {
+		return b.refused
+	}
+	r := c.answer(err, reply(250, 0, 0, "Ok"))
+	if r.Code < 300 {
+		c.mails++
+	}
+	return r
+}
