@@ -1,0 +1,104 @@
+package config
+
+import "strings"
+
+// declareHost declares the name of a pki or ca. Several lines can add to one name.
+func (c *checker) declareHost(d *directive) {
+	name := d.arg(0)
+	if c.names[d.name] == nil {
+		c.names[d.name] = map[string]Pos{}
+	}
+	lower := strings.ToLower(name.text)
+	if _, known := c.names[d.name][lower]; known || lower == "" {
+		return
+	}
+	c.names[d.name][lower] = name.pos
+	if lower != "*" && !isHostname(lower) {
+		c.errorf(name.pos, "%q is no host name", name.text)
+	}
+}
+
+// isHostname tells whether a name could be that of a host: letters, digits, dots and inside
+// of it hyphens and underscores.
+func isHostname(s string) bool {
+	if len(s) > 253 || strings.Contains(s, "..") {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		inner := i > 0 && i < len(s)-1
+		if c := s[i]; !isAlnum(int(c)) && !(inner && (c == '-' || c == '.' || c == '_')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func (c *checker) checkCA(d *directive) {
+	name := strings.ToLower(d.arg(0).text)
+	for i := range c.cfg.CAs {
+		if c.cfg.CAs[i].Name == name {
+			c.rep.warnf(d.pos, "ca %q replaces the one before", name)
+			c.cfg.CAs[i].File = d.arg(1).text
+			return
+		}
+	}
+	c.cfg.CAs = append(c.cfg.CAs, CA{name, d.arg(1).text})
+}
+
+func (c *checker) checkPKI(d *directive) {
+	pki := c.findPKI(strings.ToLower(d.arg(0).text))
+	for _, o := range d.options {
+		field, value := &pki.Cert, o.arg.text
+		switch o.name {
+		case "key":
+			field = &pki.Key
+		case "dhe":
+			c.checkDHE(pki, o)
+			continue
+		}
+		if *field != "" && *field != value {
+			c.rep.warnf(o.pos, "pki %q: %q replaces the one before", pki.Name, o.name)
+		}
+		*field = value
+	}
+}
+
+func (c *checker) findPKI(name string) *PKI {
+	for i := range c.cfg.PKIs {
+		if c.cfg.PKIs[i].Name == name {
+			return &c.cfg.PKIs[i]
+		}
+	}
+	c.cfg.PKIs = append(c.cfg.PKIs, PKI{Name: name, DHE: "none"})
+	return &c.cfg.PKIs[len(c.cfg.PKIs)-1]
+}
+
+func (c *checker) checkDHE(pki *PKI, o option) {
+	mode := strings.ToLower(o.arg.text)
+	if !contains(dheModes, mode) {
+		c.rep.errorf(o.arg.pos, suggest(mode, dheModes), "invalid dhe mode %q", o.arg.text)
+		return
+	}
+	pki.DHE = mode
+	c.notYet(o.pos, "pki dhe "+mode)
+}
+
+// checkPKIs reports certificates without a key and keys without a certificate.
+func (c *checker) checkPKIs() {
+	for _, pki := range c.cfg.PKIs {
+		pos := c.names["pki"][pki.Name]
+		if pki.Cert == "" {
+			c.errorf(pos, "pki %q has no \"cert\"", pki.Name)
+		}
+		if pki.Key == "" {
+			c.errorf(pos, "pki %q has no \"key\"", pki.Name)
+		}
+	}
+}
+
+// host gives the lower-case name of a pki or ca that is declared.
+func (c *checker) host(kind string, w word) string {
+	w.text = strings.ToLower(w.text)
+	c.defined(kind, w)
+	return w.text
+}

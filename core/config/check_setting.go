@@ -1,0 +1,250 @@
+package config
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkSetting takes the lines that set something for the whole server.
+func (c *checker) checkSetting(d *directive) {
+	cfg, w := c.cfg, d.arg(0)
+	switch d.name {
+	case "admd":
+		if c.printable(w, "the administrative domain") {
+			cfg.ADMD = w.text
+		}
+	case "bounce":
+		c.checkBounce(d)
+	case "mta max-deferred":
+		cfg.MTAMaxDeferred = c.count(w)
+	case "queue compression":
+		cfg.QueueCompress = true
+	case "queue encryption":
+		cfg.QueueKey = "stdin"
+		if w.text != "" && w.text != "-" && !strings.EqualFold(w.text, "stdin") {
+			cfg.QueueKey = w.text
+		}
+	case "queue ttl":
+		cfg.QueueTTL = c.delay(w)
+	case "smtp ciphers":
+		cfg.Ciphers = w.text
+	case "smtp max-message-size":
+		cfg.MaxMessageSize = c.size(w)
+	case "smtp sub-addr-delim":
+		c.checkDelimiter(w)
+	case "srs key":
+		cfg.SRS.Key = w.text
+	case "srs key backup":
+		cfg.SRS.BackupKey = w.text
+	case "srs ttl":
+		c.checkSRSTTL(w)
+	case "smtp limit", "mda limit", "scheduler limit":
+		for _, o := range d.options {
+			*c.limit(d.name, o.name) = c.count(o.arg)
+		}
+	}
+}
+
+func (c *checker) checkBounce(d *directive) {
+	const most = 4
+	c.cfg.WarnIntervals = nil
+	for i, w := range d.args {
+		if i == most {
+			c.errorf(w.pos, "a fifth delay: at most %d are possible", most)
+			return
+		}
+		// A delay of nothing stands for no notice.
+		if delay := c.delay(w); delay > 0 {
+			c.cfg.WarnIntervals = append(c.cfg.WarnIntervals, delay)
+		}
+	}
+}
+
+// printable reports text that could not be written into a line of a reply or a header.
+func (c *checker) printable(w word, what string) bool {
+	for i := 0; i < len(w.text); i++ {
+		if w.text[i] <= ' ' || w.text[i] >= 0x7f {
+			c.errorf(w.pos, "%s has a character that is not printable ASCII", what)
+			return false
+		}
+	}
+	if w.text == "" {
+		c.errorf(w.pos, "%s is empty", what)
+	}
+	return w.text != ""
+}
+
+// checkDelimiter takes what divides user and tag in user+tag@domain.
+func (c *checker) checkDelimiter(w word) {
+	switch s := w.text; {
+	case len(s) != 1:
+		c.errorf(w.pos, "sub-addr-delim is one character")
+	case s[0] <= ' ' || s[0] >= 0x7f || s[0] == '@':
+		c.errorf(w.pos, "sub-addr-delim cannot be %q", s)
+	default:
+		c.cfg.SubAddrDelim = s
+	}
+}
+
+// checkSRSTTL takes whole days, since that is what an SRS address can say.
+func (c *checker) checkSRSTTL(w word) {
+	const day = 24 * time.Hour
+	before := len(c.rep.errors)
+	ttl := c.delay(w)
+	if len(c.rep.errors) == before && ttl < day {
+		c.errorf(w.pos, "srs ttl %q is less than a day", w.text)
+	}
+	if ttl%day != 0 {
+		c.rep.warnf(w.pos, "srs ttl %s is cut to whole days", w.text)
+	}
+	c.cfg.SRS.TTL = ttl.Truncate(day)
+}
+
+// size reads a number of octets, which may have a fraction and one of the letters B, K, M,
+// G, T, P and E, each a factor of 1024.
+func (c *checker) size(w word) int64 {
+	if w.isNumber {
+		if w.number < 0 {
+			c.errorf(w.pos, "invalid size %d", w.number)
+		}
+		return w.number
+	}
+	number, factor := w.text, 1.0
+	if n := len(number); n > 0 {
+		if i := strings.IndexByte("BKMGTPE", number[n-1]&^0x20); i >= 0 && !isDigit(int(number[n-1])) {
+			number, factor = number[:n-1], math.Pow(1024, float64(i))
+		}
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || strings.Trim(number, "0123456789.") != "" || f*factor >= 1<<63 {
+		c.errorf(w.pos, "invalid size %q", w.text)
+		return 0
+	}
+	return int64(f * factor)
+}
+
+// count takes a number that is not negative.
+func (c *checker) count(w word) int {
+	if w.number < 0 || w.number > math.MaxInt32 {
+		c.errorf(w.pos, "number out of range: %d", w.number)
+		return 0
+	}
+	return int(w.number)
+}
+
+// limit gives the place of a limit of this server.
+func (c *checker) limit(directive, name string) *int {
+	cfg := c.cfg
+	switch directive + " " + name {
+	case "smtp limit max-rcpt":
+		return &cfg.MaxRcpt
+	case "smtp limit max-mails":
+		return &cfg.MaxMails
+	case "mda limit max-session":
+		return &cfg.MDA.MaxSession
+	case "mda limit max-session-per-user":
+		return &cfg.MDA.MaxSessionPerUser
+	case "mda limit task-hiwat":
+		return &cfg.MDA.TaskHiwat
+	case "mda limit task-lowat":
+		return &cfg.MDA.TaskLowat
+	case "mda limit task-release":
+		return &cfg.MDA.TaskRelease
+	case "scheduler limit max-inflight":
+		return &cfg.Scheduler.MaxInflight
+	case "scheduler limit max-evp-batch-size":
+		return &cfg.Scheduler.MaxEvpBatchSize
+	case "scheduler limit max-msg-batch-size":
+		return &cfg.Scheduler.MaxMsgBatchSize
+	case "scheduler limit max-schedule":
+		return &cfg.Scheduler.MaxSchedule
+	}
+	return new(int) // not reached: the parser knows the names
+}
+
+// checkMTALimit sets limits for all domains or for one. Those of a domain begin as a copy
+// of what holds for all where it is first named.
+func (c *checker) checkMTALimit(d *directive) {
+	domain := strings.ToLower(d.arg(0).text)
+	at := -1
+	for i := range c.cfg.MTALimits {
+		if c.cfg.MTALimits[i].Domain == domain {
+			at = i
+		}
+	}
+	if at < 0 {
+		l := c.cfg.MTALimits[0]
+		l.Domain = domain
+		at = len(c.cfg.MTALimits)
+		c.cfg.MTALimits = append(c.cfg.MTALimits, l)
+	}
+	l := &c.cfg.MTALimits[at]
+	for _, o := range d.options {
+		if o.name == "inet4" || o.name == "inet6" {
+			l.Family = o.name
+			continue
+		}
+		n := c.count(o.arg)
+		if p := l.number(o.name); p != nil {
+			*p = n
+		} else if p := l.seconds(o.name); p != nil {
+			*p = time.Duration(n) * time.Second
+		}
+	}
+}
+
+// number gives the place of a limit that counts something, or nil.
+func (l *MTALimits) number(name string) *int {
+	switch name {
+	case "max-conn-per-host":
+		return &l.MaxConnPerHost
+	case "max-conn-per-route":
+		return &l.MaxConnPerRoute
+	case "max-conn-per-source":
+		return &l.MaxConnPerSource
+	case "max-conn-per-connector":
+		return &l.MaxConnPerConnector
+	case "max-conn-per-relay":
+		return &l.MaxConnPerRelay
+	case "max-conn-per-domain":
+		return &l.MaxConnPerDomain
+	case "session-mail-max":
+		return &l.SessionMailMax
+	case "max-failures-per-session":
+		return &l.MaxFailuresPerSession
+	case "task-hiwat":
+		return &l.TaskHiwat
+	case "task-lowat":
+		return &l.TaskLowat
+	case "task-release":
+		return &l.TaskRelease
+	}
+	return nil
+}
+
+// seconds gives the place of a limit that is a time, or nil.
+func (l *MTALimits) seconds(name string) *time.Duration {
+	switch name {
+	case "conn-delay-host":
+		return &l.ConnDelayHost
+	case "conn-delay-route":
+		return &l.ConnDelayRoute
+	case "conn-delay-source":
+		return &l.ConnDelaySource
+	case "conn-delay-connector":
+		return &l.ConnDelayConnector
+	case "conn-delay-relay":
+		return &l.ConnDelayRelay
+	case "conn-delay-domain":
+		return &l.ConnDelayDomain
+	case "reconn-delay-route":
+		return &l.ReconnDelayRoute
+	case "session-transaction-delay":
+		return &l.TransactionDelay
+	case "session-keepalive":
+		return &l.SessionKeepalive
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// declareTable takes a table line. A wrong line declares the name all the same.
+func (c *checker) declareTable(d *directive) {
+	name := d.arg(0)
+	if !c.declareOnce("table", name) {
+		return
+	}
+	t := Table{Pos: name.pos, Name: name.text}
+	switch {
+	case strings.HasPrefix(name.text, "<"):
+		c.errorf(name.pos, "the name of a table cannot begin with \"<\"")
+	case d.table != nil:
+		t.Backend, t.Kind, t.Entries = "static", d.table.kind, d.table.entries
+	case !d.broken:
+		c.tableSource(&t, d.arg(1))
+	}
+	c.tables[t.Name] = len(c.cfg.Tables)
+	c.cfg.Tables = append(c.cfg.Tables, t)
+}
+
+// tableSource reads [TYPE:]PATH.
+func (c *checker) tableSource(t *Table, w word) {
+	backend, path, hasPath := "file", w.text, true
+	if !strings.HasPrefix(w.text, "/") {
+		backend, path, hasPath = strings.Cut(w.text, ":")
+	}
+	if hasPath && !strings.HasPrefix(path, "/") {
+		c.errorf(w.pos, "the path of table %q is not absolute", t.Name)
+		return
+	}
+	t.Backend, t.Path = backend, path
+	switch backend {
+	case "static":
+		if hasPath {
+			t.Backend = "file"
+		}
+	case "file", "db":
+		if !hasPath {
+			c.errorf(w.pos, "table %q needs a path: %s:/path", t.Name, backend)
+		}
+	case "getpwnam":
+		t.Kind = MapKind
+	default:
+		c.tableProgram(t, w)
+	}
+	if backend == "db" {
+		c.notYet(t.Pos, "table db")
+	}
+}
+
+// tableProgram takes a type that is not built in.
+func (c *checker) tableProgram(t *Table, w word) {
+	hint := suggest(t.Backend, tableTypes)
+	if t.Backend == "" || strings.Trim(t.Backend, programLetters) != "" {
+		c.rep.errorf(w.pos, hint, "invalid table type %q", t.Backend)
+		return
+	}
+	program := c.env.LibexecDir + "/table-" + t.Backend
+	if c.env.Executable != nil && !c.env.Executable(program) {
+		c.rep.errorf(w.pos, hint, "unknown table type %q: there is no program %s", t.Backend, program)
+		return
+	}
+	c.notYet(t.Pos, "table program")
+}
+
+// programLetters are what the name of a table program consists of: no path can be made of
+// them.
+const programLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+// table gives the name of the table in an argument. Kind is what the use needs,
+// UnknownKind when both will do.
+func (c *checker) table(t *tableArg, kind TableKind, use string) string {
+	if t.ref == "" {
+		c.rightKind(t.pos, kind, t.kind, use)
+		return c.dynamic(t)
+	}
+	i, ok := c.tables[t.ref]
+	if !ok {
+		switch t.ref {
+		case GetPwNam, LocalNames, LocalHost, AnyHost, AnyDestination:
+			return t.ref
+		}
+		c.defined("table", word{pos: t.pos, text: t.ref})
+		return t.ref
+	}
+	c.rightKind(t.pos, kind, c.cfg.Tables[i].Kind, use)
+	return t.ref
+}
+
+func (c *checker) rightKind(pos Pos, want, have TableKind, use string) {
+	switch {
+	case want == UnknownKind || have == UnknownKind || want == have:
+	case want == ListKind:
+		c.errorf(pos, "%q needs a list, not a mapping", use)
+	default:
+		c.errorf(pos, "%q needs a mapping, not a list", use)
+	}
+}
+
+// dynamic gives a table written in place a name.
+func (c *checker) dynamic(t *tableArg) string {
+	name := fmt.Sprintf("<dynamic:%d>", c.dynTables)
+	c.dynTables++
+	c.tables[name] = len(c.cfg.Tables)
+	c.cfg.Tables = append(c.cfg.Tables, Table{
+		Pos: t.pos, Name: name, Backend: "static", Kind: t.kind, Entries: t.entries,
+	})
+	return name
+}
+
+// unknown reports a name that is not declared.
+func (c *checker) unknown(kind string, pos Pos, name string, known []string) {
+	c.rep.errorf(pos, suggest(name, known), "there is no %s %q", kind, name)
+}

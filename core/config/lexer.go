@@ -1,0 +1,354 @@
+package config
+
+import "strconv"
+
+// Bounds of what is read.
+const (
+	maxToken    = 8096     // octets of a word
+	maxDepth    = 16       // files that include each other
+	maxFiles    = 256      // files in all
+	maxExpanded = 16 << 20 // octets that macros become
+)
+
+// tokenKind says what a token is.
+type tokenKind uint8
+
+const (
+	tEOF tokenKind = iota
+	tNewline
+	tString
+	tKeyword
+	tNumber
+	tArrow // =>
+	tChar  // one character, in text
+	tError // text is the message
+)
+
+type token struct {
+	kind   tokenKind
+	pos    Pos
+	text   string
+	number int64
+	quoted bool
+}
+
+// eof stands for the end of a file among characters.
+const eof = -1
+
+// source is a file that is being read.
+type source struct {
+	name      string
+	text      []byte
+	next      int // index of the next octet
+	line      int
+	lineStart int  // index of the first octet of the line
+	ended     bool // a line end was made up at the end
+}
+
+func (s *source) pos() Pos { return Pos{s.name, s.line, s.next - s.lineStart + 1} }
+
+func (s *source) get() int {
+	if s.next >= len(s.text) {
+		return eof
+	}
+	c := s.text[s.next]
+	s.next++
+	if c == '\n' {
+		s.line++
+		s.lineStart = s.next
+	}
+	return int(c)
+}
+
+// macro is NAME = VALUE.
+type macro struct {
+	pos     Pos
+	value   string
+	used    bool
+	command bool // from the command line: the file cannot change it
+}
+
+// lexer makes tokens. The text of a macro is read again as if it stood in the file, up to
+// the end of which no other macro is replaced.
+type lexer struct {
+	files    []*source
+	opened   int
+	macros   map[string]*macro
+	pushed   string // rest of the text of a macro
+	pushedAt Pos    // where the macro was used
+	stash    *here  // what follows the macro
+	expanded int
+
+	have bool // here is what peek found
+	here
+}
+
+// here is a character with its place.
+type here struct {
+	char      int
+	charPos   Pos
+	fromMacro bool
+}
+
+// open makes the lexer read another file, and then go on with this one.
+func (l *lexer) open(name string, text []byte) {
+	l.files = append(l.files, &source{name: name, text: text, line: 1})
+	l.opened++
+}
+
+func (l *lexer) isOpen(name string) bool {
+	for _, s := range l.files {
+		if s.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// raw gives the next octet as it is.
+func (l *lexer) raw() int {
+	if l.pushed != "" {
+		c := l.pushed[0]
+		l.pushed = l.pushed[1:]
+		l.charPos, l.fromMacro = l.pushedAt, true
+		return int(c)
+	}
+	if l.stash != nil {
+		c := l.stash.char
+		l.charPos, l.fromMacro, l.stash = l.stash.charPos, l.stash.fromMacro, nil
+		return c
+	}
+	s := l.files[len(l.files)-1]
+	l.charPos, l.fromMacro = s.pos(), false
+	return s.get()
+}
+
+// peek gives the next character outside of quotes: a backslash and a line end vanish, of
+// a backslash and another character the latter stays, and every file ends in a line end.
+func (l *lexer) peek() int {
+	if l.have {
+		return l.char
+	}
+	c := l.raw()
+	for c == '\\' {
+		if c = l.raw(); c != '\n' {
+			break
+		}
+		c = l.raw()
+	}
+	for c == eof {
+		s := l.files[len(l.files)-1]
+		if !s.ended {
+			s.ended = true
+			c = '\n'
+			break
+		}
+		if len(l.files) == 1 {
+			break
+		}
+		l.files = l.files[:len(l.files)-1]
+		c = l.raw()
+	}
+	l.have, l.char = true, c
+	return c
+}
+
+func (l *lexer) skip() { l.have = false }
+
+// next gives the next token.
+func (l *lexer) next() token {
+	for {
+		for c := l.peek(); c == ' ' || c == '\t'; c = l.peek() {
+			l.skip()
+		}
+		if l.peek() == '#' {
+			l.comment()
+		}
+		c, pos := l.peek(), l.charPos
+		if c != '$' || l.fromMacro {
+			return l.token(c, pos)
+		}
+		l.skip()
+		if t, ok := l.expand(pos); !ok {
+			return t
+		}
+	}
+}
+
+func (l *lexer) comment() {
+	for c := l.peek(); c != '\n' && c != eof; c = l.peek() {
+		l.skip()
+	}
+}
+
+// expand replaces the macro whose name follows.
+func (l *lexer) expand(pos Pos) (token, bool) {
+	var name []byte
+	for c := l.peek(); isAlnum(c) || c == '_'; c = l.peek() {
+		if len(name) >= maxToken {
+			return token{kind: tError, pos: pos, text: "string too long"}, false
+		}
+		name = append(name, byte(c))
+		l.skip()
+	}
+	m := l.macros[string(name)]
+	if m == nil {
+		return token{kind: tError, pos: pos, text: "macro \"" + string(name) + "\" is not defined"}, false
+	}
+	m.used = true
+	if l.expanded += len(m.value); l.expanded > maxExpanded {
+		return token{kind: tError, pos: pos, text: "too much text from macros"}, false
+	}
+	l.putBack(m.value, pos)
+	return token{}, true
+}
+
+// putBack puts the text of a macro before the character that ended its name.
+func (l *lexer) putBack(text string, pos Pos) {
+	l.peek()
+	l.stash = &here{l.char, l.charPos, l.fromMacro}
+	l.have = false
+	l.pushed, l.pushedAt = text, pos
+}
+
+// token reads what begins with c.
+func (l *lexer) token(c int, pos Pos) token {
+	switch {
+	case c == eof:
+		return token{kind: tEOF, pos: pos}
+	case c == '"' || c == '\'':
+		l.skip()
+		return l.quoted(c, pos)
+	case c == '-' || isDigit(c):
+		return l.number(pos)
+	case isAlnum(c) || c == ':' || c == '_':
+		return l.word(nil, pos)
+	}
+	l.skip()
+	if c == '\n' {
+		return token{kind: tNewline, pos: pos}
+	}
+	if c == '=' && l.peek() == '>' {
+		l.skip()
+		return token{kind: tArrow, pos: pos, text: "=>"}
+	}
+	return token{kind: tChar, pos: pos, text: string(rune(c))}
+}
+
+// quoted reads up to the closing quote. A backslash protects a quote, a blank and a tab and
+// joins lines; line ends are dropped.
+func (l *lexer) quoted(quote int, pos Pos) token {
+	var buf []byte
+	s := l.files[len(l.files)-1]
+	start := *s
+	fail := func(message string) token {
+		return token{kind: tError, pos: pos, text: message}
+	}
+	for {
+		c := l.raw()
+		if c == quote {
+			return token{kind: tString, pos: pos, text: string(buf), quoted: true}
+		}
+		if c == '\\' {
+			c = l.afterBackslash(quote)
+		}
+		switch {
+		case c == eof, len(buf) >= maxToken-1 && s.line > start.line:
+			// Go on after this line, so that its successors are checked as well.
+			*s = start
+			l.comment()
+			return fail("the closing quote is missing")
+		case c == '\n':
+			continue
+		case c < ' ' && c != '\t' || c == 0x7f:
+			return fail("a control character in a string")
+		case len(buf) >= maxToken-1:
+			return fail("string too long")
+		}
+		buf = append(buf, byte(c))
+	}
+}
+
+// afterBackslash gives what a backslash inside quotes stands for.
+func (l *lexer) afterBackslash(quote int) int {
+	s := l.files[len(l.files)-1]
+	following := eof
+	switch {
+	case l.pushed != "":
+		following = int(l.pushed[0])
+	case l.stash != nil:
+		following = l.stash.char
+	case s.next < len(s.text):
+		following = int(s.text[s.next])
+	}
+	switch following {
+	case quote, ' ', '\t', '\n':
+		return l.raw()
+	}
+	return '\\'
+}
+
+// number reads digits. What else begins with a digit is a word.
+func (l *lexer) number(pos Pos) token {
+	var buf []byte
+	for c := l.peek(); isDigit(c) || c == '-' && len(buf) == 0; c = l.peek() {
+		if len(buf) >= maxToken-1 {
+			return token{kind: tError, pos: pos, text: "string too long"}
+		}
+		buf = append(buf, byte(c))
+		l.skip()
+	}
+	text := string(buf)
+	if text == "-" {
+		return token{kind: tChar, pos: pos, text: text}
+	}
+	if !endsNumber(l.peek()) {
+		if buf[0] == '-' {
+			return token{kind: tChar, pos: pos, text: "-"}
+		}
+		return l.word(buf, pos)
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return token{kind: tError, pos: pos, text: "number out of range: " + text}
+	}
+	return token{kind: tNumber, pos: pos, text: text, number: n}
+}
+
+// word reads a bare word that begins with what is in buf.
+func (l *lexer) word(buf []byte, pos Pos) token {
+	for c := l.peek(); len(buf) == 0 || inWord(c); c = l.peek() {
+		if len(buf) >= maxToken-1 {
+			return token{kind: tError, pos: pos, text: "string too long"}
+		}
+		buf = append(buf, byte(c))
+		l.skip()
+	}
+	t := token{kind: tString, pos: pos, text: string(buf)}
+	if isReserved(t.text) {
+		t.kind = tKeyword
+	}
+	return t
+}
+
+func isDigit(c int) bool { return c >= '0' && c <= '9' }
+
+func isAlnum(c int) bool {
+	return isDigit(c) || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+func inWord(c int) bool {
+	switch c {
+	case '(', ')', '{', '}', '<', '>', '!', '=', '#', ',':
+		return false
+	}
+	return c > ' ' && c < 0x7f
+}
+
+func endsNumber(c int) bool {
+	switch c {
+	case ' ', '\t', '\n', '\v', '\f', '\r', ')', ',', '/', '}', '=', eof:
+		return true
+	}
+	return false
+}

@@ -1,0 +1,255 @@
+package config
+
+import "strings"
+
+// directive parses a line that begins with a keyword.
+func (p *parser) directive() {
+	d := &directive{pos: p.tok.pos}
+	if p.tok.kind != tKeyword || !contains(directives, p.tok.text) {
+		p.unexpected("a directive or the definition of a macro", directives...)
+		return
+	}
+	d.name = p.oneOf(directives...)
+	switch d.name {
+	case "include":
+		p.parseInclude()
+		return
+	case "admd":
+		d.args = append(d.args, p.str("a domain"))
+	case "bounce":
+		p.parseBounce(d)
+	case "ca":
+		p.parseCA(d)
+	case "filter":
+		p.parseFilter(d)
+	case "listen":
+		p.parseListen(d)
+	case "match":
+		p.parseMatch(d)
+	case "mda":
+		p.parseMDA(d)
+	case "mta":
+		p.parseMTA(d)
+	case "pki":
+		p.parsePKI(d)
+	case "proc":
+		p.parseProc(d)
+	case "queue":
+		p.parseQueue(d)
+	case "scheduler":
+		p.parseScheduler(d)
+	case "smtp":
+		p.parseSMTP(d)
+	case "srs":
+		p.parseSRS(d)
+	case "table":
+		p.parseTable(d)
+	case "action":
+		p.parseAction(d)
+	}
+	if !p.failed && p.tok.kind != tNewline {
+		p.unexpected("the end of the line")
+	}
+	d.broken = p.failed
+	p.tree.directives = append(p.tree.directives, d)
+}
+
+// oldGrammar refuses what files for OpenSMTPD before 6.4 begin lines with.
+func (p *parser) oldGrammar() bool {
+	switch p.tok.text {
+	case "accept", "bounce-warn", "expire", "map", "size", "subaddressing-delimiter":
+		pos, word := p.tok.pos, p.tok.text
+		if p.advance(); !p.is("=") {
+			p.fail(pos, "", "%q belongs to the grammar of OpenSMTPD before 6.4, which is not read", word)
+			return true
+		}
+		p.define(pos, word)
+		return true
+	}
+	return false
+}
+
+// macro parses NAME = VALUE.
+func (p *parser) macro() {
+	t := p.tok
+	p.advance()
+	if !p.is("=") {
+		hint := suggest(t.text, directives)
+		p.fail(t.pos, hint, "unexpected %q: expected a directive or the definition of a macro", t.text)
+		return
+	}
+	p.define(t.pos, t.text)
+}
+
+func (p *parser) define(pos Pos, name string) {
+	p.eat("=")
+	value := p.str("the value of the macro")
+	if strings.ContainsAny(name, " \t") {
+		p.fail(pos, "", "the name of a macro has no blanks")
+	}
+	if p.failed {
+		return
+	}
+	m := p.lex.macros[name]
+	if m != nil && m.command {
+		return
+	}
+	used := m != nil && m.used
+	p.lex.macros[name] = &macro{pos: pos, value: value.text, used: used}
+}
+
+// parseInclude puts another file in the place of the next line.
+func (p *parser) parseInclude() {
+	path := p.str("the path of a file")
+	switch {
+	case p.failed:
+		return
+	case p.tok.kind != tNewline:
+		p.unexpected("the end of the line")
+		return
+	case p.lex.isOpen(path.text):
+		p.fail(path.pos, "", "file %q includes itself", path.text)
+	case len(p.lex.files) >= maxDepth:
+		p.fail(path.pos, "", "more than %d files include each other", maxDepth)
+	case p.lex.opened >= maxFiles:
+		p.fail(path.pos, "", "more than %d files", maxFiles)
+	case p.include == nil:
+		p.fail(path.pos, "", "no other file can be included here")
+	}
+	if p.failed {
+		return
+	}
+	content, err := p.include(path.text)
+	if err != nil {
+		p.fail(path.pos, "", "cannot include %q: %v", path.text, err)
+		return
+	}
+	p.rep.addFile(path.text, content)
+	p.lex.open(path.text, content)
+}
+
+func (p *parser) parseBounce(d *directive) {
+	if p.oneOf("warn-interval") == "" {
+		return
+	}
+	for more := true; more && !p.failed; more = p.eat(",") {
+		d.args = append(d.args, p.delay())
+	}
+}
+
+// delay takes a string like 4h.
+func (p *parser) delay() word {
+	if p.tok.kind == tNumber {
+		p.fail(p.tok.pos, "", "a delay needs a unit: %ss, %sm, %sh or %sd",
+			p.tok.text, p.tok.text, p.tok.text, p.tok.text)
+	}
+	return p.str("a delay")
+}
+
+func (p *parser) parseCA(d *directive) {
+	d.args = append(d.args, p.str("the name of the CA"))
+	p.oneOf("cert")
+	d.args = append(d.args, p.str("the path of a file"))
+}
+
+func (p *parser) parsePKI(d *directive) {
+	d.args = append(d.args, p.str("the name of the certificate"))
+	p.options(d, []syntax{{"cert", text, ""}, {"key", text, ""}, {"dhe", text, ""}})
+}
+
+func (p *parser) parseMDA(d *directive) {
+	switch p.oneOf("limit", "wrapper") {
+	case "limit":
+		d.name = "mda limit"
+		p.limits(d, mdaLimits)
+	case "wrapper":
+		d.name = "mda wrapper"
+		d.args = append(d.args, p.str("the name of the wrapper"), p.str("a command"))
+	}
+}
+
+func (p *parser) parseMTA(d *directive) {
+	switch p.oneOf("limit", "max-deferred") {
+	case "max-deferred":
+		d.name = "mta max-deferred"
+		d.args = append(d.args, p.num("a number"))
+	case "limit":
+		d.name = "mta limit"
+		if p.keyword("for") {
+			p.oneOf("domain")
+			d.args = append(d.args, p.str("a domain"))
+		}
+		p.mtaLimits(d)
+	}
+}
+
+// mtaLimits parses the limits, among which the address family can stand.
+func (p *parser) mtaLimits(d *directive) {
+	for !p.failed && p.tok.kind != tNewline && p.tok.kind != tEOF {
+		o := option{pos: p.tok.pos, name: p.tok.text}
+		switch {
+		case p.keyword("inet4"), p.keyword("inet6"):
+		case p.tok.kind == tString && contains(mtaLimits, p.tok.text):
+			p.advance()
+			o.arg = p.num("a number after \"" + o.name + "\"")
+		default:
+			p.unexpected("the name of a limit", append([]string{"inet4", "inet6"}, mtaLimits...)...)
+		}
+		if !p.failed {
+			d.options = append(d.options, o)
+		}
+	}
+}
+
+func (p *parser) parseQueue(d *directive) {
+	switch word := p.oneOf("compression", "encryption", "ttl"); word {
+	case "compression":
+		d.name = "queue compression"
+	case "encryption":
+		d.name = "queue encryption"
+		if p.tok.kind == tString {
+			d.args = append(d.args, p.str("a key"))
+		}
+	case "ttl":
+		d.name = "queue ttl"
+		d.args = append(d.args, p.delay())
+	}
+}
+
+func (p *parser) parseScheduler(d *directive) {
+	if p.oneOf("limit") != "" {
+		d.name = "scheduler limit"
+		p.limits(d, schedulerLimits)
+	}
+}
+
+func (p *parser) parseSMTP(d *directive) {
+	word := p.oneOf("ciphers", "limit", "max-message-size", "sub-addr-delim")
+	d.name = "smtp " + word
+	switch word {
+	case "limit":
+		p.limits(d, smtpLimits)
+	case "max-message-size":
+		if p.tok.kind == tNumber {
+			d.args = append(d.args, p.num("a size"))
+			return
+		}
+		d.args = append(d.args, p.str("a size"))
+	case "ciphers", "sub-addr-delim":
+		d.args = append(d.args, p.str("a string after \""+word+"\""))
+	}
+}
+
+func (p *parser) parseSRS(d *directive) {
+	switch p.oneOf("key", "ttl") {
+	case "key":
+		d.name = "srs key"
+		if p.keyword("backup") {
+			d.name = "srs key backup"
+		}
+		d.args = append(d.args, p.str("a key"))
+	case "ttl":
+		d.name = "srs ttl"
+		d.args = append(d.args, p.delay())
+	}
+}

@@ -1,0 +1,165 @@
+package config
+
+import "strings"
+
+// shape says what follows the keyword of an option.
+type shape uint8
+
+const (
+	bare       shape = iota
+	text             // a string
+	aTable           // a table argument
+	maybeTable       // a table argument or nothing
+	pattern          // [regex] table
+	maybeRegex       // [regex] table or nothing
+	chain            // a string or { names }
+	port             // a number, a name, smtp or smtps
+	backup           // [mx string]
+)
+
+// syntax is an option: its keywords, what follows, and the keyword that can come last.
+type syntax struct {
+	words string
+	shape shape
+	extra string
+}
+
+// options parses options up to a token that begins none.
+func (p *parser) options(d *directive, valid []syntax) {
+	for !p.failed && p.tok.kind != tNewline && p.tok.kind != tEOF {
+		o := option{pos: p.tok.pos}
+		s := p.choose(&o, valid)
+		p.arguments(&o, s)
+		if !p.failed {
+			d.options = append(d.options, o)
+		}
+	}
+}
+
+// choose reads the keywords of an option.
+func (p *parser) choose(o *option, valid []syntax) syntax {
+	for _, s := range valid {
+		if s.words == normalize && p.isNormalize() {
+			p.advance()
+			o.name = normalize
+			return s
+		}
+	}
+	first := p.oneOf(firstWords(valid, "")...)
+	o.name = first
+	if rest := firstWords(valid, first+" "); len(rest) > 0 {
+		o.name = first + " " + p.oneOf(rest...)
+	}
+	for _, s := range valid {
+		if s.words == o.name {
+			return s
+		}
+	}
+	return syntax{}
+}
+
+func (p *parser) isNormalize() bool {
+	return p.tok.kind == tString && !p.tok.quoted && p.tok.text == normalize
+}
+
+// firstWords gives the words that come next in those options that begin with prefix.
+func firstWords(valid []syntax, prefix string) []string {
+	var words []string
+	seen := map[string]bool{}
+	for _, s := range valid {
+		rest, ok := strings.CutPrefix(s.words, prefix)
+		if !ok {
+			continue
+		}
+		w, _, _ := strings.Cut(rest, " ")
+		if !seen[w] {
+			seen[w] = true
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
+// arguments reads what follows the keywords.
+func (p *parser) arguments(o *option, s syntax) {
+	switch s.shape {
+	case text:
+		o.arg = p.str("a string after \"" + o.name + "\"")
+	case aTable:
+		o.table = p.tableArg()
+	case maybeTable:
+		// No table here can be a single string, so this one is the option.
+		if p.beginsTable() && !p.isNormalize() {
+			o.table = p.tableArg()
+		}
+	case pattern:
+		o.regex = p.keyword("regex")
+		o.table = p.tableArg()
+	case maybeRegex:
+		o.regex = p.keyword("regex")
+		if o.regex || p.beginsTable() {
+			o.table = p.tableArg()
+		}
+	case chain:
+		p.chain(o)
+	case port:
+		p.port(o)
+	case backup:
+		if p.keyword("mx") {
+			o.extra = "mx"
+			o.arg = p.str("the name of this host in the MX records")
+		}
+	}
+	if s.extra != "" && p.keyword(s.extra) {
+		o.extra = s.extra
+	}
+}
+
+func (p *parser) chain(o *option) {
+	if p.is("{") {
+		o.list = p.names()
+		return
+	}
+	o.arg = p.str("the name of a filter or \"{\"")
+}
+
+// names parses { a, b } of filters.
+func (p *parser) names() []word {
+	var list []word
+	p.open()
+	p.newlines()
+	for more := true; !p.failed && (more || !p.is("}")); {
+		list = append(list, p.str("the name of a filter"))
+		more = p.separator()
+	}
+	p.close()
+	return list
+}
+
+func (p *parser) port(o *option) {
+	t := p.tok
+	switch {
+	case t.kind == tNumber:
+		o.arg = p.num("a port")
+	case p.keyword("smtp"), p.keyword("smtps"):
+		o.arg = word{pos: t.pos, text: t.text}
+	default:
+		o.arg = p.str("a port")
+	}
+}
+
+// limits parses KEY NUMBER pairs. The keys are no reserved words.
+func (p *parser) limits(d *directive, keys []string) {
+	for !p.failed && p.tok.kind != tNewline && p.tok.kind != tEOF {
+		o := option{pos: p.tok.pos, name: p.tok.text}
+		if p.tok.kind != tString || !contains(keys, p.tok.text) {
+			p.unexpected("the name of a limit", keys...)
+			return
+		}
+		p.advance()
+		o.arg = p.num("a number after \"" + o.name + "\"")
+		if !p.failed {
+			d.options = append(d.options, o)
+		}
+	}
+}

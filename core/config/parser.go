@@ -1,0 +1,255 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// parser is a recursive descent over tokens. After an error in a line failed is set, and
+// everything gives zero values until recover.
+type parser struct {
+	lex     lexer
+	tok     token
+	rep     *report
+	include func(path string) ([]byte, error)
+	tree    tree
+	failed  bool
+	depth   int // open braces
+}
+
+// parse reads a file and those that it includes. Errors go into rep.
+func parse(name string, text []byte, macros map[string]string,
+	include func(string) ([]byte, error), rep *report) *tree {
+	p := &parser{rep: rep, include: include}
+	p.lex.macros = map[string]*macro{}
+	for k, v := range macros {
+		p.lex.macros[k] = &macro{value: v, command: true}
+	}
+	rep.addFile(name, text)
+	p.lex.open(name, text)
+	p.advance()
+	for p.tok.kind != tEOF && !rep.full() {
+		p.line()
+	}
+	p.tree.end = p.tok.pos
+	for name, m := range p.lex.macros {
+		if !m.used && !m.command {
+			rep.warnf(m.pos, "macro %q is not used", name)
+		}
+	}
+	return &p.tree
+}
+
+func (p *parser) advance() {
+	p.tok = p.lex.next()
+}
+
+// line parses one line and goes to the next.
+func (p *parser) line() {
+	switch p.tok.kind {
+	case tNewline:
+		p.advance()
+		return
+	case tString:
+		if !p.oldGrammar() {
+			p.macro()
+		}
+	default:
+		p.directive()
+	}
+	if !p.failed && p.tok.kind != tNewline {
+		p.unexpected("the end of the line")
+	}
+	if p.failed {
+		p.recover()
+	}
+	if p.tok.kind == tNewline {
+		p.advance()
+	}
+}
+
+// recover goes to the end of the line. When braces are open it goes to the end of the line
+// that closes them, or to a line that begins like a directive.
+func (p *parser) recover() {
+	p.failed = false
+	for p.tok.kind != tEOF {
+		if p.tok.kind == tNewline {
+			if p.depth <= 0 {
+				break
+			}
+			p.advance()
+			if p.tok.kind == tKeyword && contains(directives, p.tok.text) {
+				break
+			}
+			continue
+		}
+		if p.tok.kind == tChar && p.tok.text == "{" {
+			p.depth++
+		}
+		if p.tok.kind == tChar && p.tok.text == "}" {
+			p.depth--
+		}
+		p.advance()
+	}
+	p.depth = 0
+}
+
+// fail reports an error of syntax, the first of a line only.
+func (p *parser) fail(pos Pos, suggestion, format string, args ...any) {
+	if !p.failed {
+		p.failed = true
+		p.rep.errorf(pos, suggestion, format, args...)
+	}
+}
+
+// unexpected says that the current token does not fit and what would: a description, or
+// the words that are valid here.
+func (p *parser) unexpected(what string, valid ...string) {
+	t := p.tok
+	if t.kind == tError {
+		p.fail(t.pos, "", "%s", t.text)
+		return
+	}
+	hint := ""
+	if t.kind == tString || t.kind == tKeyword {
+		hint = suggest(t.text, valid)
+	}
+	if n := len(valid); what == "" && n > 0 && n <= 12 {
+		what = alternatives(valid)
+	}
+	if what != "" && hint == "" {
+		what = ": expected " + what
+	}
+	p.fail(t.pos, hint, "unexpected %s%s", describe(t), what)
+}
+
+// alternatives gives "a, b or c".
+func alternatives(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = fmt.Sprintf("%q", w)
+	}
+	if n := len(quoted); n > 1 {
+		return strings.Join(quoted[:n-1], ", ") + " or " + quoted[n-1]
+	}
+	return quoted[0]
+}
+
+func describe(t token) string {
+	switch t.kind {
+	case tEOF:
+		return "end of file"
+	case tNewline:
+		return "end of line"
+	case tNumber:
+		return "number " + t.text
+	case tChar:
+		if t.text == "\r" {
+			return "carriage return (lines end in a line feed alone)"
+		}
+		if t.text < " " || t.text >= "\x7f" {
+			return fmt.Sprintf("character %#x", []rune(t.text)[0])
+		}
+	}
+	return fmt.Sprintf("%q", t.text)
+}
+
+// is tells whether the current token is this character or arrow.
+func (p *parser) is(text string) bool {
+	return (p.tok.kind == tChar || p.tok.kind == tArrow) && p.tok.text == text && !p.failed
+}
+
+// eat takes this character if it comes next.
+func (p *parser) eat(text string) bool {
+	if !p.is(text) {
+		return false
+	}
+	p.advance()
+	return true
+}
+
+func (p *parser) open() bool {
+	if !p.eat("{") {
+		return false
+	}
+	p.depth++
+	return true
+}
+
+func (p *parser) close() {
+	if !p.eat("}") {
+		p.unexpected("\"}\"")
+		return
+	}
+	p.depth--
+}
+
+// keyword takes this keyword if it comes next.
+func (p *parser) keyword(word string) bool {
+	if p.failed || p.tok.kind != tKeyword || p.tok.text != word {
+		return false
+	}
+	p.advance()
+	return true
+}
+
+// oneOf takes one of the keywords and gives it.
+func (p *parser) oneOf(words ...string) string {
+	for _, w := range words {
+		if p.keyword(w) {
+			return w
+		}
+	}
+	p.unexpected("", words...)
+	return ""
+}
+
+func (p *parser) newlines() {
+	for !p.failed && p.tok.kind == tNewline {
+		p.advance()
+	}
+}
+
+// separator takes what can stand between the members of a list, and tells whether another
+// member has to follow.
+func (p *parser) separator() bool {
+	if p.eat(",") {
+		p.newlines()
+		return true
+	}
+	p.newlines()
+	return false
+}
+
+// str takes a string. What says what it is, for an error.
+func (p *parser) str(what string) word {
+	t := p.tok
+	if p.failed {
+		return word{pos: t.pos}
+	}
+	switch {
+	case t.kind == tString:
+		p.advance()
+		return word{pos: t.pos, text: t.text}
+	case t.kind == tKeyword:
+		p.fail(t.pos, "", "expected %s: %q is a reserved word and has to be quoted", what, t.text)
+	case t.kind == tNumber:
+		p.fail(t.pos, "", "expected %s: a number has to be quoted", what)
+	case t.kind == tChar && strings.Contains("/~.*%|@+-;&[]`^?\\$", t.text):
+		p.fail(t.pos, "", "expected %s: what begins with %q has to be quoted", what, t.text)
+	default:
+		p.unexpected(what)
+	}
+	return word{pos: t.pos}
+}
+
+// num takes a number.
+func (p *parser) num(what string) word {
+	t := p.tok
+	if p.failed || t.kind != tNumber {
+		p.unexpected(what)
+		return word{pos: t.pos}
+	}
+	p.advance()
+	return word{pos: t.pos, text: t.text, isNumber: true, number: t.number}
+}

@@ -1,0 +1,75 @@
+package config
+
+// later is the one list of what is understood but not carried out yet: the keywords of
+// the directive and of the option, then what is said about them. " table" stands for a
+// table in an argument. When something is carried out, its line goes.
+var later = map[string]string{
+	"queue compression": `"queue compression"`,
+	"queue encryption":  `"queue encryption"`,
+	"smtp ciphers":      `"smtp ciphers"`,
+	"srs key":           `"srs"`,
+	"srs key backup":    `"srs"`,
+	"srs ttl":           `"srs"`,
+	"mda wrapper":       `"mda wrapper"`,
+	"proc":              `a filter process`,
+	"filter proc":       `a filter process`,
+	"filter proc-exec":  `a filter process`,
+	"filter chain":      `a chain of filters`,
+	"filter phase":      `a builtin filter`,
+
+	"pki dhe auto":   `"dhe" other than none`,
+	"pki dhe legacy": `"dhe" other than none`,
+
+	"table db":      `a table of type db`,
+	"table program": `a table served by a program`,
+
+	"listen auth":               `"auth" on a listener`,
+	"listen auth-optional":      `"auth-optional" on a listener`,
+	"listen ciphers":            `"ciphers" on a listener`,
+	"listen filter":             `"filter" on a listener`,
+	"listen hostnames":          `"hostnames" on a listener`,
+	"listen protocols":          `"protocols" on a listener`,
+	"listen proxy-v2":           `"proxy-v2" on a listener`,
+	"listen received-auth":      `"received-auth" on a listener`,
+	"listen senders":            `"senders" on a listener`,
+	"listen smtps verify":       `"smtps verify" on a listener`,
+	"listen tls-require verify": `"tls-require verify" on a listener`,
+	"listen socket filter":      `"filter" on the socket`,
+
+	"match auth table":      `"auth" with a table in a rule`,
+	"match from auth table": `"from auth" with a table in a rule`,
+
+	"action junk":       `"junk" of maildir`,
+	"action wrapper":    `"wrapper" in an action`,
+	"action auth":       `"auth" in a relay action`,
+	"action ciphers":    `"ciphers" in a relay action`,
+	"action domain":     `"domain" in a relay action`,
+	"action filter":     `"filter" in a relay action`,
+	"action helo-src":   `"helo-src" in a relay action`,
+	"action host table": `"host" with a table in a relay action`,
+	"action pki":        `"pki" in a relay action`,
+	"action protocols":  `"protocols" in a relay action`,
+	"action srs":        `"srs" in an action`,
+}
+
+// unsupported records what later knows of a directive.
+func (c *checker) unsupported(d *directive) {
+	c.notYet(d.pos, d.name)
+	for i := range d.options {
+		o := &d.options[i]
+		key := d.name + " " + o.name
+		c.notYet(o.pos, key)
+		if o.extra != "" {
+			c.notYet(o.pos, key+" "+o.extra)
+		}
+		if o.table != nil && !(o.name == "host" && o.table.single) {
+			c.notYet(o.pos, key+" table")
+		}
+	}
+}
+
+func (c *checker) notYet(pos Pos, key string) {
+	if what, ok := later[key]; ok {
+		c.cfg.Unsupported = append(c.cfg.Unsupported, Unsupported{pos, what + " is not supported yet"})
+	}
+}
