@@ -1,0 +1,168 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/godwit-mta/godwit/core/config"
+)
+
+// Facts are what the built-in tables are made from, as they are when the configuration
+// is loaded.
+type Facts struct {
+	Hostname     string
+	Addresses    []netip.Addr // of every interface
+	SubAddrDelim string
+}
+
+// Sources are where tables come from.
+type Sources struct {
+	Facts    Facts
+	Users    Users                               // nil: no table of users
+	ReadFile func(path string) ([]byte, error)   // nil: a file of at most MaxFile octets
+	Open     func(t config.Table) (Table, error) // backends other than static and file; nil: none
+}
+
+// Set holds the tables of a configuration by name.
+type Set struct{ tables map[string]Table }
+
+// NewSet reads the declared tables and adds the built-in ones. It reports every table
+// that cannot be used, each with its place.
+func NewSet(tables []config.Table, src Sources) (*Set, error) {
+	if src.ReadFile == nil {
+		src.ReadFile = func(path string) ([]byte, error) { return ReadFile(path, MaxFile) }
+	}
+	s := &Set{tables: builtin(src.Facts)}
+	if src.Users != nil {
+		s.tables[config.GetPwNam] = systemUsers{src.Users}
+	}
+	var errs []error
+	for _, t := range tables {
+		if _, twice := s.tables[t.Name]; twice {
+			errs = append(errs, fmt.Errorf("%s:%d: table %q defined twice", t.Pos.File, t.Pos.Line, t.Name))
+			continue
+		}
+		opened, err := src.open(t)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s:%d: table %q: %w", t.Pos.File, t.Pos.Line, t.Name, err))
+			continue
+		}
+		s.tables[t.Name] = opened
+	}
+	return s, errors.Join(errs...)
+}
+
+func (src *Sources) open(t config.Table) (Table, error) {
+	switch t.Backend {
+	case "static":
+		entries := make([]entry, len(t.Entries))
+		for i, e := range t.Entries {
+			if len(e.Key) > MaxKey {
+				return nil, fmt.Errorf("key longer than %d octets", MaxKey)
+			}
+			entries[i] = entry{key: e.Key, value: e.Value}
+		}
+		source := fmt.Sprintf("%s:%d", t.Pos.File, t.Pos.Line)
+		return newStatic(newContents(source, t.Kind, entries, src.Facts.SubAddrDelim)), nil
+	case "file":
+		return openFile(t.Path, src.Facts.SubAddrDelim, src.ReadFile)
+	case "getpwnam":
+		if src.Users != nil {
+			return systemUsers{src.Users}, nil
+		}
+	default:
+		if src.Open != nil {
+			return src.Open(t)
+		}
+	}
+	return nil, fmt.Errorf("backend %q is not supported", t.Backend)
+}
+
+// builtin makes the tables that every configuration has. Addresses stand in <localnames>
+// also in brackets, so that address literals of this host are local.
+func builtin(f Facts) map[string]Table {
+	names := []string{"localhost", f.Hostname}
+	hosts := []string{"local"}
+	for _, a := range f.Addresses {
+		a = a.Unmap()
+		hosts = append(hosts, a.String())
+		names = append(names, a.String(), "["+a.WithZone("").String()+"]")
+	}
+	short, _, _ := strings.Cut(f.Hostname, ".")
+	lists := map[string][]string{
+		config.LocalNames:     names,
+		config.LocalHost:      hosts,
+		config.AnyHost:        {"local", "0.0.0.0/0", "::/0"},
+		config.AnyDestination: {"*", short},
+	}
+	tables := make(map[string]Table, len(lists)+1)
+	for name, keys := range lists {
+		var entries []entry
+		for _, k := range keys {
+			entries = append(entries, entry{key: k})
+		}
+		tables[name] = newStatic(newContents(name, config.ListKind, entries, f.SubAddrDelim))
+	}
+	return tables
+}
+
+// Table gives a table by name.
+func (s *Set) Table(name string) (Table, error) {
+	if t, ok := s.tables[name]; ok {
+		return t, nil
+	}
+	return nil, fmt.Errorf("table %q is not defined", name)
+}
+
+// Names gives the names of all tables, sorted.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.tables)) }
+
+// Lookup gives the value of key in a table.
+func (s *Set) Lookup(ctx context.Context, name string, service Service, key string) (string, bool, error) {
+	t, err := s.Table(name)
+	if err != nil {
+		return "", false, err
+	}
+	return t.Lookup(ctx, service, key)
+}
+
+// Match reports whether an entry of a table covers key.
+func (s *Set) Match(ctx context.Context, name string, service Service, key string) (bool, error) {
+	t, err := s.Table(name)
+	if err != nil {
+		return false, err
+	}
+	return t.Match(ctx, service, key)
+}
+
+// Fetch gives the next entry of a table.
+func (s *Set) Fetch(ctx context.Context, name string, service Service) (string, bool, error) {
+	t, err := s.Table(name)
+	if err != nil {
+		return "", false, err
+	}
+	return t.Fetch(ctx, service)
+}
+
+// Prepare says that a table will be asked for a service.
+func (s *Set) Prepare(name string, service Service) error {
+	t, err := s.Table(name)
+	if err != nil {
+		return err
+	}
+	return t.Prepare(service)
+}
+
+// Reload takes up changes of one table.
+func (s *Set) Reload(ctx context.Context, name string) error {
+	t, err := s.Table(name)
+	if err != nil {
+		return err
+	}
+	return t.Reload(ctx)
+}
