@@ -38,15 +38,17 @@ func (id Identity) Check() error {
 }
 
 // GroupList gives the list for setgroups(2): GID first, because the BSDs take the first
-// for the effective group, then the others without it.
+// for the effective group, then the others without it, as many as the system takes.
 func (id Identity) GroupList() []uint32 {
 	list := []uint32{id.GID}
+	seen := map[uint32]bool{id.GID: true}
 	for _, g := range id.Groups {
-		if !slices.Contains(list, g) {
+		if !seen[g] && len(list) < maxGroups {
+			seen[g] = true
 			list = append(list, g)
 		}
 	}
-	return list[:min(len(list), maxGroups)]
+	return list
 }
 
 // Drop makes root the root directory, unless it is "" or "/", becomes id, and then makes
@@ -59,7 +61,7 @@ func Drop(root string, id Identity) error {
 	if err := enter(root); err != nil {
 		return err
 	}
-	groups := make([]int, 0, maxGroups)
+	groups := make([]int, 0, len(id.Groups)+1)
 	for _, g := range id.GroupList() {
 		groups = append(groups, int(g))
 	}

@@ -32,6 +32,8 @@ type Report struct {
 	Text   string // "landlock (ABI 7)", "no sandbox on this system"
 }
 
+func (r Report) String() string { return r.Text }
+
 func (p Profile) String() string {
 	names := [...]string{"dispatcher", "lookup", "queue", "control", "crypto", "agent"}
 	if int(p) < len(names) {
@@ -42,8 +44,8 @@ func (p Profile) String() string {
 
 // Enter confines the process for the rest of its life. It is called once, after
 // privdrop.Drop and before the first byte from outside is read. paths are the
-// directories for Queue, as the process sees them after a chroot; other profiles have
-// none.
+// directories for Queue, as the process sees them after a chroot; without any it is all
+// of its root directory. Other profiles ignore them.
 //
 // A kernel that cannot do it is no error: the report says so. An error means that it
 // should have worked, and the process should end.
@@ -51,8 +53,8 @@ func Enter(p Profile, paths ...string) (Report, error) {
 	if p > Agent {
 		return Report{}, fmt.Errorf("sandbox: unknown %v", p)
 	}
-	if (p == Queue) != (len(paths) > 0) {
-		return Report{}, fmt.Errorf("sandbox: %d paths for %v", len(paths), p)
+	if p == Queue && len(paths) == 0 {
+		paths = []string{"/"}
 	}
 	r, err := enter(p, paths)
 	if err != nil {
