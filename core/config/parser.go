@@ -117,7 +117,10 @@ func (p *parser) unexpected(what string, valid ...string) {
 	if n := len(valid); what == "" && n > 0 && n <= 12 {
 		what = alternatives(valid)
 	}
-	if what != "" && hint == "" {
+	switch {
+	case hint != "":
+		what = ""
+	case what != "":
 		what = ": expected " + what
 	}
 	p.fail(t.pos, hint, "unexpected %s%s", describe(t), what)
