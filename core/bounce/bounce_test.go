@@ -94,7 +94,7 @@ func TestFailed(t *testing.T) {
 		"Subject":                   "Delivery status notification: failed",
 		"From":                      "Mailer Daemon <MAILER-DAEMON@mx1.example.org>",
 		"To":                        "alice@example.org",
-		"Date":                      "Mon, 23 Nov 2026 12:50:42 +0000",
+		"Date":                      "Mon, 23 Nov 2026 12:50:42 +0000 (UTC)",
 		"Auto-Submitted":            "auto-replied",
 		"Mime-Version":              "1.0",
 		"Content-Transfer-Encoding": "",
@@ -119,7 +119,7 @@ func TestFailed(t *testing.T) {
 	}
 	want := `Reporting-MTA: dns; mx1.example.org
 Original-Envelope-Id: QQ+314159
-Arrival-Date: Mon, 23 Nov 2026 12:50:40 +0000
+Arrival-Date: Mon, 23 Nov 2026 12:50:40 +0000 (UTC)
 
 Original-Recipient: rfc822; List+u1@example.org
 Final-Recipient: rfc822; u1@reject.example.net
@@ -127,13 +127,13 @@ Action: failed
 Status: 5.1.1
 Remote-MTA: dns; mx.reject.example.net
 Diagnostic-Code: smtp; 550 5.1.1 no such user
-Last-Attempt-Date: Mon, 23 Nov 2026 12:50:42 +0000
+Last-Attempt-Date: Mon, 23 Nov 2026 12:50:42 +0000 (UTC)
 
 Final-Recipient: rfc822; carol@example.org
 Action: failed
 Status: 5.0.0
 Diagnostic-Code: x-local; Error ("mail.maildir: disk full")
-Last-Attempt-Date: Mon, 23 Nov 2026 12:50:42 +0000
+Last-Attempt-Date: Mon, 23 Nov 2026 12:50:42 +0000 (UTC)
 `
 	if r.parts[1] != want || r.types[1] != "message/delivery-status" {
 		t.Errorf("%s\ngot:\n%s\nwant:\n%s", r.types[1], r.parts[1], want)
@@ -186,10 +186,10 @@ func TestDelayed(t *testing.T) {
 	n.Recipients[0].Expires = testDate.Add(92 * time.Hour)
 	n.Recipients[0].EscClass, n.Recipients[0].EscCode = 4, 701
 	r := build(t, n, testMessage)
-	if !strings.Contains(r.parts[0], "tried for 4 hours.") || !strings.Contains(r.parts[0], "until Fri, 27 Nov 2026 08:50:42 +0000.") {
+	if !strings.Contains(r.parts[0], "tried for 4 hours.") || !strings.Contains(r.parts[0], "until Fri, 27 Nov 2026 08:50:42 +0000 (UTC).") {
 		t.Errorf("text:\n%s", r.parts[0])
 	}
-	for _, line := range []string{"Action: delayed\n", "Status: 4.7.1\n", "Will-Retry-Until: Fri, 27 Nov 2026 08:50:42 +0000\n"} {
+	for _, line := range []string{"Action: delayed\n", "Status: 4.7.1\n", "Will-Retry-Until: Fri, 27 Nov 2026 08:50:42 +0000 (UTC)\n"} {
 		if !strings.Contains(r.parts[1], line) {
 			t.Errorf("no %q in:\n%s", line, r.parts[1])
 		}

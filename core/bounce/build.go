@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/message"
 )
 
 // Errors of Build that do not come from its reader or writer.
@@ -17,9 +18,6 @@ var (
 	ErrNoSender    = errors.New("a notice to the null sender")
 	ErrNoRecipient = errors.New("a notice about no recipient")
 )
-
-// dateLayout is that of RFC 5322 section 3.3.
-const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700"
 
 // Build writes the notice with LF line ends. It reads from original, the message as it is
 // stored, no more than it returns of it; nil means that the message is lost.
@@ -66,7 +64,7 @@ func (w *writer) field(name, value string) {
 
 func (w *writer) date(name string, t time.Time) {
 	if !t.IsZero() {
-		w.field(name, t.Format(dateLayout))
+		w.field(name, t.Format(message.DateFormat))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/message"
 )
 
 // maxLine is the longest line of a message without its end, RFC 5322 section 2.1.1.
@@ -30,7 +31,7 @@ func (n *Notice) text(ret *returned) string {
 		}
 		b.WriteString(".\n\nThis is only a warning: YOU DO NOT NEED TO SEND THE MESSAGE AGAIN.\n")
 		if until := n.lastExpiry(); !until.IsZero() {
-			fmt.Fprintf(&b, "It stays in the queue and is tried until %s.\n", until.Format(dateLayout))
+			fmt.Fprintf(&b, "It stays in the queue and is tried until %s.\n", until.Format(message.DateFormat))
 		}
 		b.WriteByte('\n')
 	default:

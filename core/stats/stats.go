@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // Names of the counters. Those marked with "total" only grow; the others are the number
@@ -128,26 +130,6 @@ func Text(values []Value, uptime time.Duration) string {
 		b.WriteString(v.Name + "=" + strconv.FormatInt(v.Value, 10) + "\n")
 	}
 	b.WriteString("uptime=" + strconv.FormatInt(int64(uptime/time.Second), 10) + "\n")
-	b.WriteString("uptime.human=" + Duration(uptime) + "\n")
-	return b.String()
-}
-
-// Duration writes a length of time as the log does: 1d2h3m4s without the parts that are
-// zero, and 0s.
-func Duration(d time.Duration) string {
-	var b strings.Builder
-	rest := max(int64(d/time.Second), 0)
-	for _, unit := range []struct {
-		seconds int64
-		name    string
-	}{{24 * 60 * 60, "d"}, {60 * 60, "h"}, {60, "m"}, {1, "s"}} {
-		if n := rest / unit.seconds; n > 0 {
-			b.WriteString(strconv.FormatInt(n, 10) + unit.name)
-			rest -= n * unit.seconds
-		}
-	}
-	if b.Len() == 0 {
-		return "0s"
-	}
+	b.WriteString("uptime.human=" + trace.Delay(uptime) + "\n")
 	return b.String()
 }

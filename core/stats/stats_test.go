@@ -38,14 +38,3 @@ func TestMergeAndText(t *testing.T) {
 		t.Error("Merge changed what it was given")
 	}
 }
-
-func TestDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0s", 0: "0s", 999 * time.Millisecond: "0s", 62 * time.Second: "1m2s",
-		24 * time.Hour: "1d", 26*time.Hour + 3*time.Minute + 4*time.Second: "1d2h3m4s", 400 * 24 * time.Hour: "400d",
-	} {
-		if got := Duration(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}
