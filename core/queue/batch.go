@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// batchWriter writes files and syncs many of them together: the file system then needs
+// few commits of its own.
+type batchWriter struct {
+	disk  disk
+	files []pendingFile
+	dirs  map[string]bool // to be synced
+	buf   []byte
+	err   error // of a sync: nothing of this batch is safe
+}
+
+// pendingFile is written, not synced.
+type pendingFile struct {
+	f         file
+	tmp, name string // tmp is renamed to name after the sync, if it is not empty
+}
+
+// mkdir makes the directory of a message; fresh: it was not there.
+func (w *batchWriter) mkdir(id envelope.MessageID) (fresh bool, err error) {
+	err = w.disk.Mkdir(messageDir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = w.disk.Mkdir(bucket(id)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+		w.dirs[queueDir] = true
+		err = w.disk.Mkdir(messageDir(id))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return false, err
+	}
+	w.dirs[bucket(id)] = true
+	w.dirs[messageDir(id)] = true
+	return err == nil, nil
+}
+
+// adopt moves a streamed text, which is synced already, into the directory of its message. After a
+// crash it may have been moved before.
+func (w *batchWriter) adopt(id envelope.MessageID) error {
+	w.dirs[incomingDir] = true
+	err := w.disk.Rename(incomingFile(id), messageFile(id))
+	if errors.Is(err, fs.ErrNotExist) && w.disk.Exists(messageFile(id)) {
+		return nil
+	}
+	return err
+}
+
+// copy writes a piece of a segment into a file. In a fresh directory nobody can see what was
+// there before; elsewhere the file takes the place of another at once.
+func (w *batchWriter) copy(seg *segment, name string, off int64, n uint32, fresh bool) error {
+	if cap(w.buf) < int(n) {
+		w.buf = make([]byte, n)
+	}
+	b := w.buf[:n]
+	if _, err := seg.f.ReadAt(b, off); err != nil {
+		return err
+	}
+	p := pendingFile{name: name}
+	at := name
+	if !fresh {
+		p.tmp = name + tmpSuffix
+		at = p.tmp
+	}
+	f, err := w.disk.Create(at)
+	if err != nil {
+		return err
+	}
+	p.f = f
+	w.files = append(w.files, p)
+	if _, err := f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	if len(w.files) >= batchFiles {
+		return w.flush()
+	}
+	return nil
+}
+
+// flush syncs and closes the files.
+func (w *batchWriter) flush() error {
+	for _, p := range w.files {
+		if w.err == nil {
+			w.err = p.f.Sync()
+		}
+	}
+	for _, p := range w.files {
+		if w.err == nil && p.tmp != "" {
+			w.err = w.disk.Rename(p.tmp, p.name)
+		}
+	}
+	w.abort()
+	return w.err
+}
+
+// sync makes everything durable.
+func (w *batchWriter) sync() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	for dir := range w.dirs {
+		if err := w.disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// abort closes what is open.
+func (w *batchWriter) abort() {
+	for _, p := range w.files {
+		p.f.Close()
+	}
+	w.files = w.files[:0]
+}

@@ -1,0 +1,463 @@
+package queue
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// Options of the store on disk. The zero value of SegmentSize and SegmentAge stands for
+// the default.
+type Options struct {
+	SegmentSize int64         // octets; a larger segment is closed and written out; 64 MiB, at most 1 GiB
+	SegmentAge  time.Duration // an older one too; 1 minute
+	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
+}
+
+// DefaultMinFree is OpenSMTPD's limit for MinFree.
+const DefaultMinFree = 5
+
+// smallBody is the largest text that is written into the journal, in octets.
+const smallBody = 64 << 10
+
+// FS is the store on disk.
+type FS struct {
+	disk disk
+	log  *trace.Logger
+	opts Options
+	now  func() time.Time
+	j    *journal
+
+	mu        sync.RWMutex // never held while the disk is waited for
+	index     index
+	reserved  map[envelope.MessageID]bool     // true: being committed
+	closed    []*segment                      // to be written out, in order
+	recovered []envelope.MessageID            // in the index at start; until Load
+	settled   map[envelope.MessageID]struct{} // what segments that went spoke of; until Load ends
+
+	out  sync.Mutex // held by who writes out
+	kick chan struct{}
+	stop chan struct{}
+	gone chan struct{} // the goroutine that writes out has ended
+}
+
+// OpenFS opens the spool directory, makes what is missing in it and reads the journal. It
+// refuses directories that somebody else owns or may write to. Mail is in the index after Load.
+func OpenFS(dir string, opts Options, log *trace.Logger) (*FS, error) {
+	if err := prepareSpool(dir); err != nil {
+		return nil, err
+	}
+	d, err := openDisk(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(d, opts, log)
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
+	opts.SegmentSize = min(cmp.Or(opts.SegmentSize, 64<<20), 1<<30)
+	opts.SegmentAge = cmp.Or(opts.SegmentAge, time.Minute)
+	s := &FS{
+		disk: d, log: log, opts: opts, now: time.Now,
+		index:    index{messages: make(map[envelope.MessageID]*entry), segs: make(map[uint32]*segment)},
+		reserved: make(map[envelope.MessageID]bool),
+		settled:  make(map[envelope.MessageID]struct{}),
+		kick:     make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}),
+	}
+	if err := prepareDisk(d); err != nil {
+		return nil, err
+	}
+	next, err := s.recover()
+	if err != nil {
+		s.closeSegments()
+		return nil, err
+	}
+	s.j = newJournal(d, s, log, opts, next)
+	go s.writer()
+	s.poke()
+	return s, nil
+}
+
+// Reserve is of Store.
+func (s *FS) Reserve(n int) ([]envelope.MessageID, error) {
+	if err := s.room(); err != nil {
+		return nil, err
+	}
+	ids := make([]envelope.MessageID, 0, n)
+	for tries := 0; len(ids) < n; tries++ {
+		if tries > 20*n {
+			s.Release(ids...)
+			return nil, ErrExists
+		}
+		id := envelope.MessageID(rand.Uint32())
+		if id != 0 && s.claim(id, false) == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
+
+// claim takes an id for a reservation or for a commit.
+func (s *FS) claim(id envelope.MessageID, commit bool) error {
+	s.mu.RLock()
+	_, reserved := s.reserved[id]
+	s.mu.RUnlock()
+	if !reserved && s.onDisk(id, commit) {
+		return ErrExists
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	committing, reserved := s.reserved[id]
+	if reserved && (committing || !commit) {
+		return ErrExists
+	}
+	if !reserved && (s.index.messages[id] != nil || s.index.mentioned(id)) {
+		return ErrExists
+	}
+	s.reserved[id] = commit
+	return nil
+}
+
+// onDisk reports whether files have the name of a message: mail may lie there that was
+// not loaded yet. An id that was not reserved may have a file in incoming/ for its commit.
+func (s *FS) onDisk(id envelope.MessageID, commit bool) bool {
+	return s.disk.Exists(messageDir(id)) || !commit && s.disk.Exists(incomingFile(id))
+}
+
+// room refuses mail before the disk is full: what is queued needs some to go out.
+func (s *FS) room() error {
+	if s.opts.MinFree <= 0 {
+		return nil
+	}
+	free, err := s.disk.Free()
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if free.Blocks < s.opts.MinFree || free.Inodes < s.opts.MinFree {
+		return ErrNoSpace
+	}
+	return nil
+}
+
+// Release is of Store.
+func (s *FS) Release(ids ...envelope.MessageID) {
+	for _, id := range ids {
+		s.mu.Lock()
+		committing, ok := s.reserved[id]
+		if ok && !committing {
+			delete(s.reserved, id)
+		}
+		s.mu.Unlock()
+		if ok && !committing {
+			s.removeFile(incomingFile(id))
+		}
+	}
+}
+
+func (s *FS) removeFile(name string) {
+	if err := s.disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warnf("queue: %v", err)
+	}
+}
+
+// Create is of Store.
+func (s *FS) Create(id envelope.MessageID) (*os.File, error) {
+	s.mu.RLock()
+	committing, ok := s.reserved[id]
+	s.mu.RUnlock()
+	if !ok || committing {
+		return nil, ErrNotFound
+	}
+	return s.disk.CreateShared(incomingFile(id))
+}
+
+// Commit is of Store. Bodies of more than 64 KiB that were kept in memory go into a file.
+func (s *FS) Commit(m *Message) error {
+	if m.ID == 0 || len(m.Envelopes) == 0 {
+		return errEmpty
+	}
+	if err := s.room(); err != nil {
+		return err
+	}
+	if err := s.claim(m.ID, true); err != nil {
+		return err
+	}
+	err := s.commit(m)
+	s.mu.Lock()
+	if err == nil {
+		delete(s.reserved, m.ID)
+	} else {
+		s.reserved[m.ID] = false
+	}
+	s.mu.Unlock()
+	return err
+}
+
+func (s *FS) commit(m *Message) error {
+	body, size := m.Body, m.Size
+	if body != nil {
+		size = int64(len(body))
+	}
+	if body == nil || size > smallBody {
+		if err := s.syncBody(m.ID, body, size); err != nil {
+			return err
+		}
+		body = nil
+	}
+	r := newRecord(len(body) + 1024*len(m.Envelopes))
+	r.message(m.ID, size, body != nil)
+	if err := assignIDs(m); err != nil {
+		return err
+	}
+	var text []byte
+	for _, e := range m.Envelopes {
+		var err error
+		if text, err = appendEnvelope(text[:0], e); err != nil {
+			return err
+		}
+		r.envelope(opAdd, e.ID, text)
+		if len(r.buf) > maxOps {
+			return ErrTooMany
+		}
+	}
+	r.finish(body)
+	return <-s.j.add(r).done
+}
+
+// appendEnvelope appends the text of an envelope that Parse will take.
+func appendEnvelope(b []byte, e *envelope.Envelope) ([]byte, error) {
+	at := len(b)
+	b, err := e.AppendText(b)
+	if err == nil && len(b)-at > envelope.MaxText {
+		err = errTooLarge
+	}
+	if err != nil {
+		return b[:at], &invalidError{err}
+	}
+	return b, nil
+}
+
+// assignIDs gives ids to the envelopes that have none and checks those that have one.
+func assignIDs(m *Message) error {
+	if len(m.Envelopes) > MaxEnvelopes {
+		return ErrTooMany
+	}
+	used := make(map[uint32]bool, len(m.Envelopes))
+	for _, e := range m.Envelopes {
+		if n := uint32(e.ID); n != 0 {
+			if e.ID.Message() != m.ID || used[n] {
+				return &invalidError{errors.New("its id is of another message or used twice")}
+			}
+			used[n] = true
+		}
+	}
+	for _, e := range m.Envelopes {
+		for uint32(e.ID) == 0 {
+			if n := rand.Uint32(); n != 0 && !used[n] {
+				used[n] = true
+				e.ID = envelope.NewID(m.ID, n)
+			}
+		}
+	}
+	return nil
+}
+
+// syncBody makes a text in incoming/ durable, after writing it there when it is in memory.
+func (s *FS) syncBody(id envelope.MessageID, body []byte, size int64) error {
+	open := s.disk.Open
+	if body != nil {
+		open = s.disk.Create
+	}
+	f, err := open(incomingFile(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if body != nil {
+		if _, err := f.WriteAt(body, 0); err != nil {
+			return err
+		}
+	}
+	switch n, err := f.Size(); {
+	case err != nil:
+		return err
+	case n != size:
+		return ErrSize
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return s.disk.SyncDir(incomingDir)
+}
+
+// Apply is of Store.
+func (s *FS) Apply(changes []Change) error {
+	var waits []*request
+	var text []byte
+	r := newRecord(256 * len(changes))
+	for i, c := range changes {
+		id, err := s.changeID(c)
+		if err == nil && c.Op != Remove {
+			text, err = appendEnvelope(text[:0], c.Envelope)
+		}
+		if err != nil {
+			return errors.Join(err, wait(waits))
+		}
+		switch c.Op {
+		case Remove:
+			r.remove(id)
+		case Update:
+			r.envelope(opUpdate, id, text)
+		case Add:
+			r.envelope(opAdd, id, text)
+		}
+		split := i+1 < len(changes) && len(r.buf) > 1<<20 && id.Message() != changeMessage(changes[i+1])
+		if len(r.buf) > maxOps {
+			return errors.Join(ErrTooMany, wait(waits))
+		}
+		if split || i+1 == len(changes) {
+			r.finish(nil)
+			waits = append(waits, s.j.add(r))
+			r = newRecord(1 << 20)
+		}
+	}
+	return wait(waits)
+}
+
+// wait gives the first error of requests after all are answered.
+func wait(reqs []*request) (err error) {
+	for _, req := range reqs {
+		if e := <-req.done; e != nil && (err == nil || errors.Is(err, ErrNotFound)) {
+			err = e
+		}
+	}
+	return err
+}
+
+func changeMessage(c Change) envelope.MessageID {
+	if c.Op == Remove || c.Envelope == nil {
+		return c.ID.Message()
+	}
+	return c.Envelope.ID.Message()
+}
+
+// changeID gives the envelope that a change is about; it names a new one.
+func (s *FS) changeID(c Change) (envelope.ID, error) {
+	if c.Op == Remove {
+		return c.ID, checkID(c.ID)
+	}
+	if c.Envelope == nil || c.Op != Update && c.Op != Add {
+		return 0, &invalidError{errors.New("a change without an envelope")}
+	}
+	if c.Op == Add && uint32(c.Envelope.ID) == 0 {
+		s.nameEnvelope(c.Envelope)
+	}
+	return c.Envelope.ID, checkID(c.Envelope.ID)
+}
+
+func checkID(id envelope.ID) error {
+	if id.Message() == 0 || uint32(id) == 0 {
+		return &invalidError{errors.New("its id is zero")}
+	}
+	return nil
+}
+
+func (s *FS) nameEnvelope(e *envelope.Envelope) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	msg := s.index.messages[e.ID.Message()]
+	for uint32(e.ID) == 0 || msg != nil && msg.find(e.ID) >= 0 {
+		e.ID = envelope.NewID(e.ID.Message(), rand.Uint32())
+	}
+}
+
+// Close is of Store. Mail that could not be written out stays in the journal.
+func (s *FS) Close() error {
+	s.mu.Lock()
+	select {
+	case <-s.stop:
+		s.mu.Unlock()
+		return ErrClosed
+	default:
+	}
+	close(s.stop)
+	s.mu.Unlock()
+	s.j.close()
+	<-s.gone
+	err := s.writeOut()
+	s.closeSegments()
+	return errors.Join(err, s.disk.Close())
+}
+
+func (s *FS) closeSegments() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seg := range s.index.segs {
+		seg.f.Close()
+	}
+}
+
+func (s *FS) opened(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.segs[seg.number] = seg
+}
+
+func (s *FS) applied(seg *segment, at int64, r *record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	missing := false
+	for _, o := range r.ops {
+		if !s.index.apply(seg, at, r, o) && o.kind != opRemove {
+			missing = true
+		}
+	}
+	if len(s.index.doomed) > 0 {
+		s.poke()
+	}
+	if missing {
+		return ErrNotFound
+	}
+	return nil
+}
+
+func (s *FS) failed(seg *segment, r *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range r.ops {
+		seg.touch(o.id.Message(), 0)
+	}
+}
+
+func (s *FS) full(seg *segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = append(s.closed, seg)
+	s.poke()
+}
+
+// poke wakes the goroutine that writes out.
+func (s *FS) poke() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}

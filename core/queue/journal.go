@@ -1,0 +1,229 @@
+package queue
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// maxBatch is how much is written before a sync, in octets; one record may be larger.
+const maxBatch = 8 << 20
+
+// journal writes records. One goroutine takes what waits, writes it with one write, syncs
+// once and answers all.
+type journal struct {
+	disk   disk
+	log    *trace.Logger
+	size   int64
+	age    time.Duration
+	keeper keeper
+
+	mu      sync.Mutex
+	waiting []*request
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{}
+
+	// of the writer alone
+	cur  *segment
+	next uint32
+	buf  []byte
+	old  *time.Timer
+}
+
+// keeper is told by the writer, in the order of the journal, what became durable.
+type keeper interface {
+	opened(*segment)
+	applied(seg *segment, at int64, r *record) error
+	failed(seg *segment, r *record) // it may or may not be in the journal
+	full(*segment)                  // nothing will be written to it any more
+}
+
+// request is a record that waits for its sync; without a record it asks for a new segment.
+type request struct {
+	rec  *record
+	done chan error
+}
+
+func newJournal(d disk, k keeper, log *trace.Logger, opts Options, next uint32) *journal {
+	j := &journal{disk: d, log: log, size: opts.SegmentSize, age: opts.SegmentAge, keeper: k,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), next: next, old: time.NewTimer(time.Hour)}
+	j.old.Stop()
+	go j.run()
+	return j
+}
+
+// add queues a record and gives the request to wait for.
+func (j *journal) add(r *record) *request {
+	req := &request{rec: r, done: make(chan error, 1)}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		req.done <- ErrClosed
+		return req
+	}
+	j.waiting = append(j.waiting, req)
+	j.signal()
+	return req
+}
+
+func (j *journal) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// rotate ends the segment that is being written.
+func (j *journal) rotate() error { return <-j.add(nil).done }
+
+// close writes what waits and ends the last segment.
+func (j *journal) close() {
+	j.mu.Lock()
+	j.closed = true
+	j.signal()
+	j.mu.Unlock()
+	<-j.done
+}
+
+func (j *journal) run() {
+	defer close(j.done)
+	for {
+		select {
+		case <-j.wake:
+		case <-j.old.C:
+			j.end()
+		}
+		for {
+			batch, closed := j.take()
+			if len(batch) > 0 {
+				j.write(batch)
+				continue
+			}
+			if closed {
+				j.end()
+				return
+			}
+			break
+		}
+	}
+}
+
+// take gives the next requests: one that ends the segment alone, or as many records as go
+// into one write.
+func (j *journal) take() (batch []*request, closed bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n, size := 0, 0
+	for ; n < len(j.waiting); n++ {
+		r := j.waiting[n].rec
+		if r == nil {
+			n = max(n, 1)
+			break
+		}
+		if size += len(r.buf); n > 0 && size > maxBatch {
+			break
+		}
+	}
+	batch = j.waiting[:n:n]
+	if j.waiting = j.waiting[n:]; len(j.waiting) == 0 {
+		j.waiting = nil
+	}
+	return batch, j.closed
+}
+
+// write makes a batch durable and answers it.
+func (j *journal) write(batch []*request) {
+	if batch[0].rec == nil {
+		j.end()
+		batch[0].done <- nil
+		return
+	}
+	err := j.begin()
+	if err == nil {
+		err = j.append(batch)
+	}
+	if err != nil {
+		for _, req := range batch {
+			req.done <- err
+		}
+		return
+	}
+	at := j.cur.size
+	for _, req := range batch {
+		err := j.keeper.applied(j.cur, at, req.rec)
+		at += int64(len(req.rec.buf))
+		req.done <- err
+	}
+	if j.cur.size = at; at >= j.size {
+		j.end()
+	}
+}
+
+// begin makes a segment when there is none.
+func (j *journal) begin() error {
+	if j.cur != nil {
+		return nil
+	}
+	if j.next == 0 {
+		return errors.New("the journal's numbers are used up")
+	}
+	seg := &segment{number: j.next, nonce: rand.Uint64(), touched: make(map[envelope.MessageID]touch)}
+	f, err := j.disk.Create(seg.name())
+	if err != nil {
+		return err
+	}
+	if err := j.disk.SyncDir(journalDir); err != nil {
+		f.Close()
+		j.disk.Remove(seg.name())
+		return err
+	}
+	seg.f = f
+	j.next++
+	j.cur = seg
+	j.keeper.opened(seg)
+	j.old.Reset(j.age)
+	return nil
+}
+
+// append writes and syncs a batch at the end of the segment. After an error the segment is
+// given up: what the kernel and the disk made of the batch cannot be known.
+func (j *journal) append(batch []*request) error {
+	at := j.cur.size
+	j.buf = j.buf[:0]
+	for _, req := range batch {
+		req.rec.header(j.cur, at)
+		j.buf = append(j.buf, req.rec.buf...)
+	}
+	_, err := j.cur.f.WriteAt(j.buf, at)
+	if err == nil {
+		err = j.cur.f.Sync()
+	}
+	if cap(j.buf) > maxBatch {
+		j.buf = nil
+	}
+	if err == nil {
+		return nil
+	}
+	j.log.Warnf("queue: journal: %v", err)
+	for _, req := range batch {
+		j.keeper.failed(j.cur, req.rec)
+	}
+	j.cur.f.Truncate(at) // so that what was refused does not come back, if it can be done
+	j.end()
+	return err
+}
+
+// end closes the segment that is being written.
+func (j *journal) end() {
+	if j.cur == nil {
+		return
+	}
+	j.old.Stop()
+	j.keeper.full(j.cur)
+	j.cur = nil
+}

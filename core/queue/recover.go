@@ -1,0 +1,121 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// recover reads the journal into the index and gives the number of the next segment. The
+// segments stay: they are written out while the server works.
+func (s *FS) recover() (next uint32, err error) {
+	segs, err := s.findSegments()
+	if err != nil {
+		return 0, err
+	}
+	s.index.recovery = true
+	for _, seg := range segs {
+		if seg.f, err = s.disk.Open(seg.name()); err != nil {
+			return 0, err
+		}
+		s.index.segs[seg.number] = seg
+		s.closed = append(s.closed, seg)
+		if err := seg.scan(func(at int64, r *record) { s.replay(seg, at, r) }); err != nil {
+			return 0, err
+		}
+		if seg.damaged {
+			s.log.Warnf("queue: %s is damaged, mail may be lost; it will be kept in %s", seg.name(), corruptDir)
+		}
+		next = seg.number
+	}
+	s.index.recovery = false
+	s.index.doomed = nil // the segments that are written out say the same
+	for id, e := range s.index.messages {
+		if len(e.evps) == 0 {
+			delete(s.index.messages, id)
+			continue
+		}
+		s.recovered = append(s.recovered, id)
+	}
+	return next + 1, s.cleanIncoming()
+}
+
+// findSegments gives the segments in their order.
+func (s *FS) findSegments() ([]*segment, error) {
+	names, err := s.disk.ReadDir(journalDir)
+	if err != nil {
+		return nil, err
+	}
+	var segs []*segment
+	for _, name := range names {
+		if seg, ok := parseSegmentName(name); ok {
+			segs = append(segs, seg)
+		} else {
+			s.log.Warnf("queue: %s/%s is no part of the journal", journalDir, name)
+		}
+	}
+	slices.SortFunc(segs, func(a, b *segment) int { return int(int64(a.number) - int64(b.number)) })
+	for i := 1; i < len(segs); i++ {
+		if segs[i].number == segs[i-1].number {
+			return nil, fmt.Errorf("two segments of the journal have the number %d", segs[i].number)
+		}
+	}
+	return segs, nil
+}
+
+// replay carries out a record. The first mention of a message that does not begin it
+// concerns one that was written out: its files say which envelopes it had.
+func (s *FS) replay(seg *segment, at int64, r *record) {
+	for _, o := range r.ops {
+		msg := o.id.Message()
+		if o.kind != opMessage && !s.index.mentioned(msg) {
+			seg.touch(msg, touchTrim)
+			if e, _, err := s.list(msg); err == nil {
+				s.index.messages[msg] = e
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				s.log.Warnf("queue: %v", err)
+			}
+		}
+		s.index.apply(seg, at, r, o)
+	}
+}
+
+// list reads the directory of a message. It gives its envelopes, none of them read, and
+// whether the message itself is there.
+func (s *FS) list(id envelope.MessageID) (e *entry, message bool, err error) {
+	names, err := s.disk.ReadDir(messageDir(id))
+	if err != nil {
+		return nil, false, err
+	}
+	e = &entry{dir: true, evps: make([]place, 0, max(1, len(names)-1))}
+	for _, name := range names {
+		if name == messageName {
+			message = true
+		} else if evp, err := envelope.ParseID(name); err == nil && evp.Message() == id {
+			e.evps = append(e.evps, place{n: uint32(evp)})
+		}
+	}
+	return e, message, nil
+}
+
+// cleanIncoming removes what was being streamed when the store went down. Nobody was told
+// that it was kept.
+func (s *FS) cleanIncoming() error {
+	names, err := s.disk.ReadDir(incomingDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		id, err := envelope.ParseMessageID(name)
+		if err != nil {
+			continue
+		}
+		if e := s.index.messages[id]; e == nil || !e.incoming {
+			s.removeFile(incomingFile(id))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"strconv"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// segment is one file of the journal. It is written until it is full, old or failed, and
+// never again after a restart. Only touched changes later, under the lock of the store.
+type segment struct {
+	number  uint32
+	nonce   uint64
+	f       file
+	size    int64 // end of what was synced or, of one that was read, of the last good record
+	damaged bool  // something that had been synced cannot be read
+	touched map[envelope.MessageID]touch
+}
+
+// touch says what has to be done with the files of a message before a segment that speaks of
+// it may go. The zero touch: nothing, unless the message is still queued.
+type touch uint8
+
+const (
+	touchTrim touch = 1 << iota // envelopes were removed that may have files
+	touchGone                   // the message went, and may have files
+)
+
+func (s *segment) name() string {
+	return fmt.Sprintf("%s/%010d-%016x", journalDir, s.number, s.nonce)
+}
+
+func (s *segment) touch(id envelope.MessageID, t touch) { s.touched[id] |= t }
+
+// parseSegmentName reads the name of a file in journal/.
+func parseSegmentName(name string) (*segment, bool) {
+	if len(name) != 27 || name[10] != '-' {
+		return nil, false
+	}
+	n, ok := number([]byte(name[:10]))
+	nonce, err := strconv.ParseUint(name[11:], 16, 64)
+	if !ok || err != nil || n == 0 || n >= 1<<32 {
+		return nil, false
+	}
+	s := &segment{number: uint32(n), nonce: nonce, touched: make(map[envelope.MessageID]touch)}
+	return s, s.name() == journalDir+"/"+name
+}
+
+// scan calls f for every good record of a segment and sets size and damaged. A record that
+// is bad because the power went while it was written ends the segment: nobody was told that it
+// was kept. One that is bad although a later one tells that it had been synced is
+// damage: it is skipped. The record's buffer holds header and operations and is valid in f only.
+func (s *segment) scan(f func(at int64, r *record)) error {
+	size, err := s.f.Size()
+	if err != nil {
+		return err
+	}
+	w := &window{f: s.f, size: size}
+	for at := int64(0); at < size; {
+		r, _, err := s.readRecord(w, at)
+		if err == nil {
+			f(at, r)
+			at += int64(len(r.buf) + r.body)
+			s.size = at
+			continue
+		}
+		next, synced := s.findRecord(w, at)
+		if !synced {
+			break
+		}
+		s.damaged = true
+		at = next
+	}
+	return nil
+}
+
+// readRecord reads and checks the record at an offset.
+func (s *segment) readRecord(w *window, at int64) (*record, head, error) {
+	b, err := w.at(at, headerLen)
+	if err != nil {
+		return nil, head{}, err
+	}
+	h, err := parseHeader(b, s)
+	if err != nil {
+		return nil, head{}, err
+	}
+	if h.batch > at || at+int64(headerLen+h.ops+h.body) > min(w.size, 1<<32-1) {
+		return nil, head{}, errHeader
+	}
+	if b, err = w.at(at, headerLen+h.ops+h.body); err != nil {
+		return nil, head{}, err
+	}
+	crc := crc32.Checksum(b[headerLen:], castagnoli)
+	if crc32.Update(crc, castagnoli, b[:headerLen-9]) != h.crc {
+		return nil, head{}, errHeader
+	}
+	ops, err := parseOps(b[headerLen:headerLen+h.ops], h.body)
+	if err != nil {
+		return nil, head{}, err
+	}
+	return &record{buf: b[:headerLen+h.ops], ops: ops, body: h.body, bodyAt: headerLen + h.ops}, h, nil
+}
+
+// findRecord looks behind the bad place at for good records. It gives the first one, and
+// whether any of them proves that the bad place had been synced.
+func (s *segment) findRecord(w *window, at int64) (next int64, synced bool) {
+	mark := fmt.Appendf(nil, "%s %016x ", headerWord, s.nonce)
+	for from := at + 1; from < w.size; {
+		n := int(min(w.size-from, windowSize))
+		b, err := w.at(from, n)
+		i := bytes.Index(b, mark)
+		if err != nil || i < 0 {
+			if from += int64(n - len(mark) + 1); n <= len(mark) {
+				break
+			}
+			continue
+		}
+		from += int64(i)
+		r, h, err := s.readRecord(w, from)
+		if err != nil {
+			from++
+			continue
+		}
+		if next == 0 {
+			next = from
+		}
+		if h.batch > at {
+			return next, true
+		}
+		from += int64(len(r.buf) + r.body)
+	}
+	return next, false
+}
+
+// windowSize is how much of a segment is read at once, in octets.
+const windowSize = 256 << 10
+
+// window reads a file in large pieces.
+type window struct {
+	f    io.ReaderAt
+	size int64
+	buf  []byte
+	off  int64
+}
+
+// at gives n octets at an offset; they are valid until the next call.
+func (w *window) at(off int64, n int) ([]byte, error) {
+	if off+int64(n) > w.size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
+		want := int(min(w.size-off, int64(max(n, windowSize))))
+		if cap(w.buf) < want {
+			w.buf = make([]byte, want)
+		}
+		w.buf, w.off = w.buf[:want], off
+		if m, err := w.f.ReadAt(w.buf, off); m < want {
+			w.buf = w.buf[:0]
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+	}
+	i := int(off - w.off)
+	return w.buf[i : i+n : i+n], nil
+}

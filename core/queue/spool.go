@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/godwit-mta/godwit/compat/owner"
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// The directories of the spool.
+const (
+	journalDir  = "journal"
+	queueDir    = "queue"
+	incomingDir = "incoming"
+	corruptDir  = "corrupt"
+)
+
+const (
+	messageName = "message"
+	tmpSuffix   = ".tmp"
+)
+
+var errTooLarge = errors.New("file is too large")
+
+func bucket(id envelope.MessageID) string { return queueDir + "/" + id.String()[:2] }
+
+func messageDir(id envelope.MessageID) string { return bucket(id) + "/" + id.String() }
+
+func messageFile(id envelope.MessageID) string { return messageDir(id) + "/" + messageName }
+
+func envelopeFile(id envelope.ID) string { return messageDir(id.Message()) + "/" + id.String() }
+
+func incomingFile(id envelope.MessageID) string { return incomingDir + "/" + id.String() }
+
+// isBucket reports whether a name in queue/ is two hexadecimal digits.
+func isBucket(name string) bool {
+	return len(name) == 2 && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+// prepareSpool checks the spool directory and makes what is missing below it.
+func prepareSpool(dir string) error {
+	if err := checkDir(dir, true); err != nil {
+		return err
+	}
+	for _, name := range [...]string{journalDir, queueDir, incomingDir, corruptDir} {
+		sub := path.Join(dir, name)
+		if err := os.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := checkDir(sub, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDir refuses a directory that others could change: what lies in the queue is run
+// and delivered with the rights of any user.
+func checkDir(dir string, top bool) error {
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("%s: not a directory", dir)
+	}
+	if uid, ok := owner.UID(fi); ok && uid != os.Geteuid() && !(top && uid == 0) {
+		return fmt.Errorf("%s: owned by uid %d, must be %d", dir, uid, os.Geteuid())
+	}
+	if mode := fi.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("%s: mode %04o lets others write", dir, mode)
+	}
+	return nil
+}
+
+// prepareDisk makes the directories durable; a lost one would take the queue with it.
+func prepareDisk(d disk) error {
+	for _, name := range [...]string{journalDir, queueDir, incomingDir, corruptDir} {
+		if err := d.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return d.SyncDir(".")
+}
