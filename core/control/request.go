@@ -1,0 +1,118 @@
+// Package control is what may be asked over the control socket: the requests and replies
+// as plain data, who may ask, the command line grammar of smtpctl(8), and the lines that
+// smtpctl prints. It opens no socket and touches no queue.
+package control
+
+import (
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/stats"
+)
+
+// Op is what is asked for.
+type Op uint8
+
+// The operations, with the reply that each gets: see the types below. An operation that
+// cannot be carried out is answered with an error instead.
+const (
+	Discover       Op = iota + 1 // Count
+	PauseEnvelope                // Count
+	PauseMDA                     // nothing
+	PauseMTA                     // nothing
+	PauseSMTP                    // nothing
+	ResumeEnvelope               // Count
+	ResumeMDA                    // nothing
+	ResumeMTA                    // nothing
+	ResumeSMTP                   // nothing
+	ResumeRoute                  // nothing; Route
+	ShowEnvelope                 // Text
+	ShowHosts                    // Text
+	ShowHostStats                // Text
+	ShowMessage                  // Text, or nothing and a descriptor of the message
+	ShowQueue                    // QueuePage; ask again with First after the last ID
+	ShowRelays                   // Text
+	ShowRoutes                   // Text
+	ShowStats                    // Stats
+	ShowStatus                   // Status
+	LogBrief                     // nothing
+	LogVerbose                   // nothing
+	Monitor                      // Stats
+	Remove                       // Count
+	Schedule                     // Count
+	Trace                        // nothing; Name
+	Untrace                      // nothing; Name
+	UpdateTable                  // nothing; Name
+	Reload                       // nothing
+	Stop                         // nothing
+	Enqueue                      // a descriptor on which the server speaks SMTP
+	Encrypt                      // asked of nobody: smtpctl does it itself; Name, may be empty
+	SPFWalk                      // asked of nobody; Name, a file or empty for standard input
+	ops
+)
+
+// Request is what smtpctl and sendmail ask. The envelopes that it is about are those from
+// First to Last, both included.
+type Request struct {
+	Op    Op
+	First envelope.ID
+	Last  envelope.ID
+	Name  string // of a table or a trace subsystem, at most MaxName octets
+	Route uint64
+}
+
+// MaxName is the longest Name that the daemon takes, in octets.
+const MaxName = 1024
+
+// Check refuses a request that no smtpctl sends.
+func (r *Request) Check() bool {
+	return r.Op > 0 && r.Op < ops && !r.Op.Alone() && r.First <= r.Last && len(r.Name) <= MaxName
+}
+
+// Alone reports whether smtpctl carries the operation out without the daemon.
+func (op Op) Alone() bool { return op == Encrypt || op == SPFWalk }
+
+// Allowed reports whether a user may ask for the operation. Everybody may submit mail;
+// all that shows or changes the mail of others is for root.
+func (op Op) Allowed(uid uint32) bool { return uid == 0 || op == Enqueue }
+
+// Count says how many envelopes an operation changed.
+type Count struct{ N uint64 }
+
+// Text is text that is printed as it is.
+type Text struct{ Text string }
+
+// Stats are the counters of all processes.
+type Stats struct {
+	Values []stats.Value // in the order of their names
+	Uptime int64         // seconds
+}
+
+// Status says what is paused.
+type Status struct{ MDA, MTA, SMTP bool }
+
+// MaxPage is the largest number of entries in a page of the queue.
+const MaxPage = 1000
+
+// QueuePage is a part of the queue, in the order of the ids.
+type QueuePage struct {
+	Entries []QueueEntry
+	Next    envelope.ID // where the next page begins; 0: this was the last
+}
+
+// QueueEntry is an envelope as smtpctl show queue prints it. Times are in seconds since
+// 1970; 0 is never.
+type QueueEntry struct {
+	ID        envelope.ID
+	Family    string // inet4, inet6 or local
+	Type      string // mda, mta or bounce
+	Flags     string // of bounce, auth, internal, suspend and hold, separated by commas
+	Sender    string // "@" is the null sender
+	Rcpt      string
+	Dest      string
+	Created   int64
+	Expires   int64
+	LastTry   int64
+	Retry     int64
+	State     string // pending, inflight or offline
+	Seconds   int64  // until the next attempt, or since the one under way began
+	ErrorLine string
+}
