@@ -178,40 +178,50 @@ func (c *checker) once(d *directive) {
 	}
 	seen := map[string]string{}
 	for _, o := range d.options {
-		group := optionGroup(d.name, o.name)
-		before, twice := seen[group]
-		switch {
-		case group == "pki" && d.name == "listen":
-		case twice && before == o.name:
-			c.errorf(o.pos, "%q is given twice", o.name)
-		case twice:
-			c.errorf(o.pos, "%q and %q exclude each other", before, o.name)
+		for _, group := range optionGroups(d.name, o.name) {
+			before, twice := seen[group]
+			seen[group] = o.name
+			if !twice {
+				continue
+			}
+			if before == o.name {
+				c.errorf(o.pos, "%q is given twice", o.name)
+			} else {
+				c.errorf(o.pos, "%q and %q exclude each other", before, o.name)
+			}
+			break
 		}
-		seen[group] = o.name
 	}
 }
 
-// optionGroup names what an option is about.
-func optionGroup(directive, name string) string {
+// optionGroups names what an option is about. A listener can have several certificates.
+func optionGroups(directive, name string) []string {
+	group := name
 	switch {
 	case directive == "match":
-		first, _, _ := strings.Cut(name, " ")
-		return first
+		first, second, _ := strings.Cut(name, " ")
+		switch second {
+		case "auth", "mail-from", "rcpt-to":
+			return []string{first, second}
+		}
+		group = first
 	case directive == "action":
 		switch name {
 		case "alias", "virtual":
-			return "alias"
+			group = "alias"
 		case "host", "domain", "backup":
-			return "host"
+			group = "host"
 		}
+	case name == "pki":
+		return nil
 	case name == "tls" || name == "tls-require" || name == "smtps":
-		return "tls"
+		group = "tls"
 	case name == "auth" || name == "auth-optional":
-		return "auth"
+		group = "auth"
 	case name == "inet4" || name == "inet6":
-		return "family"
+		group = "family"
 	}
-	return name
+	return []string{group}
 }
 
 // delay reads digits and a unit. It takes up to 100 years.

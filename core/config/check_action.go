@@ -172,6 +172,9 @@ func (c *checker) checkURL(url string, pos Pos) {
 // splitPort cuts host:port. The colons of an address in brackets do not count.
 func splitPort(s string) (host, port string, found bool) {
 	i := strings.LastIndexByte(s, ':')
+	if strings.HasPrefix(s, "[") && !strings.Contains(s, "]") {
+		i = -1
+	}
 	if i < 0 || i < strings.LastIndexByte(s, ']') {
 		return s, "", false
 	}

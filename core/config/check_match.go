@@ -83,9 +83,6 @@ func (c *checker) criterion(r *Rule, o *option, name string) {
 	case "rcpt-to":
 		place, kind = &r.RcptTo, UnknownKind
 	}
-	if place.On {
-		c.errorf(o.pos, "%q is given twice", name)
-	}
 	*place = c.match(o, kind)
 }
 

@@ -13,11 +13,12 @@ func (c *checker) declareTable(d *directive) {
 	}
 	t := Table{Pos: name.pos, Name: name.text}
 	switch {
+	case d.broken:
 	case strings.HasPrefix(name.text, "<"):
 		c.errorf(name.pos, "the name of a table cannot begin with \"<\"")
 	case d.table != nil:
 		t.Backend, t.Kind, t.Entries = "static", d.table.kind, d.table.entries
-	case !d.broken:
+	default:
 		c.tableSource(&t, d.arg(1))
 	}
 	c.tables[t.Name] = len(c.cfg.Tables)

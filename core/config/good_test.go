@@ -25,7 +25,7 @@ var testEnv = Environment{
 }
 
 // rule makes a file complete.
-const rule = "action \"end\" mbox\nmatch for local action \"end\"\n"
+const rule = "action end mbox\nmatch for local action end\n"
 
 func includes(files map[string]string) func(string) ([]byte, error) {
 	return func(path string) ([]byte, error) {

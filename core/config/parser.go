@@ -14,7 +14,8 @@ type parser struct {
 	include func(path string) ([]byte, error)
 	tree    tree
 	failed  bool
-	depth   int // open braces
+	depth   int  // open braces
+	first   bool // tok is the first of a line
 }
 
 // parse reads a file and those that it includes. Errors go into rep.
@@ -41,6 +42,7 @@ func parse(name string, text []byte, macros map[string]string,
 }
 
 func (p *parser) advance() {
+	p.first = p.tok.kind == tNewline
 	p.tok = p.lex.next()
 }
 
@@ -68,20 +70,18 @@ func (p *parser) line() {
 	}
 }
 
+// inDirective tells whether braces are open although a directive seems to begin.
+func (p *parser) inDirective() bool {
+	return p.depth > 0 && p.first && p.tok.kind == tKeyword && contains(directives, p.tok.text)
+}
+
 // recover goes to the end of the line. When braces are open it goes to the end of the line
 // that closes them, or to a line that begins like a directive.
 func (p *parser) recover() {
 	p.failed = false
-	for p.tok.kind != tEOF {
-		if p.tok.kind == tNewline {
-			if p.depth <= 0 {
-				break
-			}
-			p.advance()
-			if p.tok.kind == tKeyword && contains(directives, p.tok.text) {
-				break
-			}
-			continue
+	for p.tok.kind != tEOF && !p.inDirective() {
+		if p.tok.kind == tNewline && p.depth <= 0 {
+			break
 		}
 		if p.tok.kind == tChar && p.tok.text == "{" {
 			p.depth++
@@ -234,6 +234,8 @@ func (p *parser) str(what string) word {
 	case t.kind == tString:
 		p.advance()
 		return word{pos: t.pos, text: t.text}
+	case p.inDirective():
+		p.fail(t.pos, "", "\"}\" is missing before this line")
 	case t.kind == tKeyword:
 		p.fail(t.pos, "", "expected %s: %q is a reserved word and has to be quoted", what, t.text)
 	case t.kind == tNumber:

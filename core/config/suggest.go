@@ -3,8 +3,8 @@ package config
 // maxSuggest is the length up to which words are compared. No keyword is longer.
 const maxSuggest = 64
 
-// suggest gives the candidate that s most likely stands for, or "". A third of the
-// letters may be wrong, two at most.
+// suggest gives the candidate that s most likely stands for, or "". One letter of three
+// may be wrong, two at most.
 func suggest(s string, candidates []string) string {
 	best, bestDistance := "", 3
 	if len(s) > maxSuggest {
@@ -14,7 +14,7 @@ func suggest(s string, candidates []string) string {
 		if len(c) > maxSuggest || c == s {
 			continue
 		}
-		allowed := min(2, (max(len(c), len(s))+2)/3)
+		allowed := min(2, max(len(c), len(s))/3)
 		if d := distance(s, c); d <= allowed && d < bestDistance {
 			best, bestDistance = c, d
 		}
