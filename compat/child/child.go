@@ -9,9 +9,10 @@ import (
 )
 
 // Isolate makes cmd start in a session of its own, without a controlling terminal, and
-// lets the end of the command's context kill its whole process group. cmd must come from
-// exec.CommandContext and not have been started.
+// lets the end of the command's context kill its whole process group. It gets no open files
+// but those of cmd. cmd must come from exec.CommandContext and not have been started.
 func Isolate(cmd *exec.Cmd) {
+	closeOnExec()
 	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return KillGroup(cmd.Process) }
 }

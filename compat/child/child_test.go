@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStatus(t *testing.T) {
@@ -65,6 +67,23 @@ func TestKillGroupWithoutProcess(t *testing.T) {
 	for _, p := range []*os.Process{nil, {Pid: 0}, {Pid: 1}, {Pid: -1}} {
 		if err := KillGroup(p); !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("%v: %v", p, err)
+		}
+	}
+}
+
+// A descriptor without the mark stands for one that was inherited.
+func TestIsolateClosesFiles(t *testing.T) {
+	for name, mark := range map[string]func(){"all": closeOnExec, "each": closeOnExecEach} {
+		var fds [2]int
+		if err := syscall.Pipe(fds[:]); err != nil {
+			t.Fatal(err)
+		}
+		mark()
+		for _, fd := range fds {
+			if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
+				t.Errorf("%s: descriptor %d has flags %#x, %v", name, fd, flags, err)
+			}
+			_ = syscall.Close(fd)
 		}
 	}
 }

@@ -142,7 +142,11 @@ func lmtpDestination(s string) (network, addr string, err error) {
 	if strings.HasPrefix(s, "/") {
 		return "unix", s, nil
 	}
-	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	if ip, err := netip.ParseAddr(bare); err == nil {
 		return "tcp", net.JoinHostPort(ip.String(), lmtpPort), nil
 	}
 	if !strings.Contains(s, ":") {

@@ -37,16 +37,7 @@ func (a *Agent) mbox(ctx context.Context, j *Job, t *trace.Trace) error {
 }
 
 func (a *Agent) openMailbox(ctx context.Context, j *Job, t *trace.Trace) (*mailbox.Mailbox, error) {
-	opts := mailbox.Options{
-		AnyOwner: j.Method == File,
-		Create:   j.Method == File || a.host.CreateMailbox == nil,
-		Skipped: func(reason error) {
-			if !a.noDot {
-				a.noDot = true
-				t.Infof("mda no dotlock for mailbox of user=%s: %v", j.User, reason)
-			}
-		},
-	}
+	opts := a.options(j, t)
 	m, err := mailbox.Open(ctx, j.Path, j.UID, opts)
 	if !errors.Is(err, fs.ErrNotExist) || opts.Create {
 		return m, err
@@ -55,6 +46,19 @@ func (a *Agent) openMailbox(ctx context.Context, j *Job, t *trace.Trace) (*mailb
 		return nil, err
 	}
 	return mailbox.Open(ctx, j.Path, j.UID, opts)
+}
+
+func (a *Agent) options(j *Job, t *trace.Trace) mailbox.Options {
+	return mailbox.Options{
+		AnyOwner: j.Method == File,
+		Create:   j.Method == File || a.host.CreateMailbox == nil,
+		Skipped: func(reason error) {
+			if !a.noDot { // once is enough: it is so for each message
+				a.noDot = true
+				t.Infof("mda no dotlock for mailbox of user=%s: %v", j.User, reason)
+			}
+		},
+	}
 }
 
 // fromLine begins a message in an mbox file, RFC 4155 appendix A. The date is that of
