@@ -1,0 +1,180 @@
+package mta
+
+import (
+	"bufio"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// groupSize is the number of recipients whose RCPT commands are sent before their replies
+// are read. It keeps commands and replies within what the buffers of both ends hold, so
+// that neither waits for the other (RFC 2920 section 3.1).
+const groupSize = 100
+
+// extensions are what a server said to EHLO.
+type extensions struct {
+	startTLS, pipelining, eightBit, dsn, sizeGiven bool
+
+	size int64    // largest message in octets; 0: no limit is known
+	auth []string // mechanisms in upper case
+}
+
+func parseExtensions(lines []string) (x extensions) {
+	for _, line := range lines[min(1, len(lines)):] {
+		word, args, _ := strings.Cut(strings.ToUpper(line), " ")
+		switch word {
+		case "STARTTLS":
+			x.startTLS = true
+		case "PIPELINING":
+			x.pipelining = true
+		case "8BITMIME":
+			x.eightBit = true
+		case "DSN":
+			x.dsn = true
+		case "SIZE":
+			x.sizeGiven = true
+			if n, err := strconv.ParseInt(strings.TrimSpace(args), 10, 64); err == nil && n > 0 {
+				x.size = n
+			}
+		case "AUTH":
+			x.auth = append(x.auth, strings.Fields(args)...)
+		}
+	}
+	return x
+}
+
+// client speaks SMTP on one connection.
+type client struct {
+	conn  *guard
+	br    *bufio.Reader
+	out   []byte // commands and body that were not written yet
+	times Timeouts
+	ext   extensions
+	limit time.Time // end of the time for the replies of this transaction
+
+	dirty   bool  // the server has a transaction open that must be reset
+	closing *fate // the server said 421
+}
+
+func newClient(conn net.Conn, times Timeouts) *client {
+	g := &guard{Conn: conn, block: times.DataBlock}
+	return &client{conn: g, br: bufio.NewReaderSize(g, maxReplyLine), times: times}
+}
+
+func (c *client) flush() error {
+	if len(c.out) == 0 {
+		return nil
+	}
+	_, err := c.conn.Write(c.out)
+	if c.out = c.out[:0]; cap(c.out) > 2*chunkSize {
+		c.out = nil
+	}
+	return err
+}
+
+// command adds a line to what is to be written. No part of it may contain a line end:
+// they come from addresses that were parsed and from parameters that were checked.
+func (c *client) command(parts ...string) {
+	for _, p := range parts {
+		c.out = append(c.out, p...)
+	}
+	c.out = append(c.out, '\r', '\n')
+}
+
+// reply reads one reply, all of which must arrive within d.
+func (c *client) reply(d time.Duration) (reply, error) {
+	deadline := time.Now().Add(d)
+	if !c.limit.IsZero() && c.limit.Before(deadline) {
+		deadline = c.limit
+	}
+	if err := c.conn.SetReadDeadline(deadline); err != nil {
+		return reply{}, err
+	}
+	r, err := readReply(c.br)
+	if err == nil && r.code == 421 { // https://www.rfc-editor.org/rfc/rfc5321#section-3.8
+		f := verdict(r)
+		c.closing = &f
+	}
+	return r, err
+}
+
+// ask sends one command and reads its reply.
+func (c *client) ask(d time.Duration, parts ...string) (reply, error) {
+	c.command(parts...)
+	if err := c.flush(); err != nil {
+		return reply{}, err
+	}
+	return c.reply(d)
+}
+
+// quit ends the session politely, but does not wait long for the server's answer.
+func (c *client) quit() {
+	c.conn.block, c.limit = c.times.Quit, time.Time{}
+	_, _ = c.ask(c.times.Quit, "QUIT") // nothing depends on it any more
+	_ = c.conn.Close()
+}
+
+func (c *client) close() { _ = c.conn.Close() }
+
+func (c *client) noDSN() bool { return !c.ext.dsn }
+
+// closed gives the reason when the server is about to close the connection.
+func (c *client) closed() *fate { return c.closing }
+
+// mail gives the MAIL command of a message.
+func (c *client) mail(sender address.Address, msg *Message) string {
+	var b strings.Builder
+	b.WriteString("MAIL FROM:<" + sender.String() + ">")
+	if c.ext.sizeGiven {
+		b.WriteString(" SIZE=" + strconv.FormatInt(msg.Body.size(), 10))
+	}
+	if c.ext.eightBit {
+		b.WriteString(" BODY=8BITMIME")
+	}
+	if c.ext.dsn {
+		if msg.Ret == "FULL" || msg.Ret == "HDRS" {
+			b.WriteString(" RET=" + msg.Ret)
+		}
+		if msg.EnvID != "" && printable(msg.EnvID) {
+			b.WriteString(" ENVID=" + msg.EnvID)
+		}
+	}
+	return b.String()
+}
+
+// rcpt gives the RCPT command of a recipient.
+func (c *client) rcpt(r *Recipient) string {
+	s := "RCPT TO:<" + r.Dest.String() + ">"
+	if !c.ext.dsn {
+		return s
+	}
+	if n := notify(r.Notify); n != "" {
+		s += " NOTIFY=" + n
+	}
+	if r.ORcpt != "" && printable(r.ORcpt) {
+		s += " ORCPT=" + r.ORcpt
+	}
+	return s
+}
+
+// notify gives the value of NOTIFY (RFC 3461 section 4.1).
+func notify(n envelope.Notify) string {
+	if n&envelope.NotifyNever != 0 {
+		return "NEVER"
+	}
+	var words []string
+	for _, w := range [...]struct {
+		bit  envelope.Notify
+		name string
+	}{{envelope.NotifySuccess, "SUCCESS"}, {envelope.NotifyFailure, "FAILURE"}, {envelope.NotifyDelay, "DELAY"}} {
+		if n&w.bit != 0 {
+			words = append(words, w.name)
+		}
+	}
+	return strings.Join(words, ",")
+}

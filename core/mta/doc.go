@@ -1,0 +1,30 @@
+// Package mta relays messages to other servers. It takes messages with their recipients
+// and the options of an action, and gives a result for each recipient.
+//
+// A relay is what recipients share that can travel in one transaction: a host that the
+// configuration names, or a domain whose mail exchangers are looked up. A route is a
+// source address and a destination address: it is disabled for a while when connections
+// over it fail. A session is one connection; a relay has as many as its waiting messages
+// are worth and the limits allow, and a connection is used again for as long as there is work.
+//
+// Pauses are made after failures only. OpenSMTPD waits between two connections to a server
+// that accepts everything, which holds a relay to some fifteen messages a second.
+//
+// # Which client
+//
+// LMTP is spoken by the Client of go-smtp over a connection that adds what it lacks:
+// deadlines while the body is written, a bound on replies, no bare CR in the body.
+//
+// SMTP is spoken by a client of this package, for these reasons, each found by trying:
+//   - go-smtp sends one command at a time. Here MAIL, RCPT and DATA leave in one write, and
+//     those of the next message with the body before it (RFC 2920). A guard around the
+//     connection could do that only by making up replies for the library.
+//   - Its STARTTLS says EHLO localhost and cannot be left out when a server does not offer
+//     it. A step of our own would need a second Client that is told a made-up greeting.
+//   - It sends EHLO again after each RSET, and matches EHLO keywords by case.
+//   - It drops the text of replies that the log and notices need.
+//
+// What is hostile here is the server: reply lines and their number, the time for each reply
+// and for a whole transaction, and the pace at which it takes the body are bounded. What it sent
+// before the TLS handshake is never read after it.
+package mta

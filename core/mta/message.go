@@ -1,0 +1,167 @@
+package mta
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// Message is a message with the recipients that are to be tried now. It belongs to the
+// MTA from Submit until the last of its results was given.
+type Message struct {
+	ID         envelope.MessageID
+	Sender     address.Address
+	Body       Body
+	EnvID      string // xtext, as received
+	Ret        string // "", "FULL" or "HDRS"
+	Recipients []Recipient
+	Close      func() // called once when the body is not needed any more; may be nil
+
+	open atomic.Int64 // recipients without a result
+}
+
+// Recipient is one envelope of a message.
+type Recipient struct {
+	ID      envelope.ID
+	Dest    address.Address
+	Rcpt    address.Address // as the client gave it
+	Notify  envelope.Notify
+	ORcpt   string // type;xtext, as received
+	Created time.Time
+}
+
+// Body is the header and text of a message with LF line ends: Bytes, or the first Size
+// octets of File. It may be read by several transactions at the same time.
+type Body struct {
+	Bytes []byte
+	File  io.ReaderAt
+	Size  int64 // octets; of File only
+}
+
+// Credentials are what AUTH sends.
+type Credentials struct{ User, Password string }
+
+// Relay is how messages are relayed: the options of an action. It must not be changed
+// after it was given to Submit.
+type Relay struct {
+	Name         string // of the action
+	URL          URL    // without Host: by the mail exchangers of the recipient's domain
+	RequireTLS   bool   // "tls": makes SMTP mandatory and verified
+	NoVerify     bool
+	TLSConfig    *tls.Config // roots, certificates, versions, ciphers; nil is the default
+	Auth         *Credentials
+	Helo         string // "" is the host's name
+	HeloBySource map[netip.Addr]string
+	MailFrom     string       // user, @domain or a mailbox that takes the sender's place
+	Sources      []netip.Addr // addresses to connect from; none: the system chooses
+	Backup       bool         // only exchangers that are better than this host
+	BackupMX     string       // the name of this host among them, "" is its name
+	Limits       Limits
+}
+
+// Limits are the limits of mta limit. What is zero is the default, except that delays
+// are none: pauses between connections that work are only made when asked for.
+type Limits struct {
+	Family                string // "", "inet4" or "inet6"
+	MaxConnPerHost        int
+	MaxConnPerRoute       int
+	MaxConnPerSource      int
+	MaxConnPerConnector   int
+	MaxConnPerRelay       int
+	MaxConnPerDomain      int
+	ConnDelayHost         time.Duration
+	ConnDelayRoute        time.Duration
+	ConnDelaySource       time.Duration
+	ConnDelayConnector    time.Duration
+	ConnDelayRelay        time.Duration
+	ConnDelayDomain       time.Duration
+	SessionMailMax        int
+	TransactionDelay      time.Duration
+	SessionKeepalive      time.Duration
+	MaxFailuresPerSession int
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		value *int
+		def   int
+	}{
+		{&l.MaxConnPerHost, 10}, {&l.MaxConnPerRoute, 5}, {&l.MaxConnPerSource, 100},
+		{&l.MaxConnPerConnector, 20}, {&l.MaxConnPerRelay, 100}, {&l.MaxConnPerDomain, 100},
+		{&l.SessionMailMax, 100}, {&l.MaxFailuresPerSession, 25},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.def
+		}
+	}
+	if l.SessionKeepalive <= 0 {
+		l.SessionKeepalive = 10 * time.Second
+	}
+	return l
+}
+
+// key names the relay object for these options and a domain. Everything that makes a
+// difference on the wire is in it: two actions never share a connection.
+func (r *Relay) key(domain string) string {
+	auth := ""
+	if r.Auth != nil {
+		auth = r.Auth.User
+	}
+	return fmt.Sprintf("%s\x00%s\x00%s\x00%t%t%t\x00%s\x00%s\x00%s\x00%s\x00%v", r.Name, r.URL, domain,
+		r.RequireTLS, r.NoVerify, r.Backup, r.BackupMX, auth, r.Helo, r.MailFrom, r.Sources)
+}
+
+// describe gives the relay as smtpctl show relays does.
+func (r *Relay) describe(domain string) string {
+	var b strings.Builder
+	if domain == "" {
+		domain = r.URL.Host
+	}
+	fmt.Fprintf(&b, "[relay:%s", domain)
+	if p := r.URL.Port; p != 0 {
+		fmt.Fprintf(&b, ",port=%d", p)
+	}
+	switch s := r.URL.scheme(); {
+	case r.RequireTLS && s == SMTP:
+		b.WriteString(",smtp+tls")
+	default:
+		b.WriteString("," + string(s))
+	}
+	if r.URL.Label != "" {
+		b.WriteString(",auth=" + r.URL.Label)
+	}
+	if r.Backup {
+		b.WriteString(",mx=" + r.BackupMX)
+	}
+	return b.String() + "]"
+}
+
+// sender gives the reverse-path with mail-from applied. The null sender stays what it is.
+func (r *Relay) sender(a address.Address) address.Address {
+	if r.MailFrom == "" || a.Null() {
+		return a
+	}
+	local, domain, ok := strings.Cut(r.MailFrom, "@")
+	if local != "" {
+		a.Local = local
+	}
+	if ok && domain != "" {
+		a.Domain = strings.ToLower(domain)
+	}
+	return a
+}
+
+// size gives the octets of the body as stored; on the wire each line is one longer.
+func (b *Body) size() int64 {
+	if b.File != nil {
+		return b.Size
+	}
+	return int64(len(b.Bytes))
+}

@@ -1,0 +1,263 @@
+package mta
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// MXHost is a mail exchanger of a domain. Addrs is empty when its name has none.
+type MXHost struct {
+	Name       string
+	Preference uint16
+	Addrs      []netip.Addr
+}
+
+// Resolver looks names up. An error that has a method Temporary() bool which gives false is
+// permanent: the recipients fail with its text. All others are temporary.
+type Resolver interface {
+	MX(ctx context.Context, domain string) ([]MXHost, error)
+	Host(ctx context.Context, name string) ([]netip.Addr, error)
+	PTR(ctx context.Context, addr netip.Addr) string // "" when there is no name
+}
+
+// Dialer connects. source is invalid when the system is to choose it.
+type Dialer interface {
+	Dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error)
+}
+
+// NetDialer is the Dialer for TCP.
+type NetDialer struct{}
+
+// Dial connects from source, any port, to to. The connection does not delay small writes.
+func (NetDialer) Dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	var d net.Dialer
+	if source.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
+	}
+	return d.DialContext(ctx, "tcp", to.String())
+}
+
+// Config is what an MTA needs.
+type Config struct {
+	Resolver   Resolver
+	Dialer     Dialer // nil: NetDialer
+	Log        *trace.Logger
+	Hostname   string                  // for EHLO, and to know ourselves among exchangers
+	Results    func([]envelope.Result) // called by one goroutine at a time
+	LocalAddrs func() []netip.Addr     // this host's addresses; may be nil
+	Timeouts   Timeouts
+}
+
+// MTA relays messages. It is safe for use by several goroutines.
+type MTA struct {
+	cfg    Config
+	times  Timeouts
+	ctx    context.Context // ends when connections are to be cut
+	cancel context.CancelFunc
+	stop   chan struct{} // closed when no transaction may begin any more
+	wg     sync.WaitGroup
+
+	mu        sync.Mutex
+	relays    map[string]*relay
+	routes    map[routeKey]*route
+	hosts     map[netip.Addr]*host
+	sources   map[netip.Addr]*counter
+	domains   map[string]*counter
+	blocked   map[*relay]bool // wait for a connection of another relay to end
+	stats     map[string]HostStat
+	lastRoute int
+	swept     time.Time
+	paused    bool
+	stopping  bool
+
+	outMu    sync.Mutex
+	out      []envelope.Result
+	flushing bool
+	flushed  *sync.Cond
+}
+
+// New gives an MTA that runs until Stop.
+func New(cfg Config) *MTA {
+	if cfg.Dialer == nil {
+		cfg.Dialer = NetDialer{}
+	}
+	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
+		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
+		sources: make(map[netip.Addr]*counter), domains: make(map[string]*counter),
+		blocked: make(map[*relay]bool), stats: make(map[string]HostStat)}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.flushed = sync.NewCond(&m.outMu)
+	return m
+}
+
+// Submit takes a message over. It does not wait; the results come by Config.Results, one
+// for each recipient. After Stop it does nothing.
+func (m *MTA) Submit(msg *Message, opts *Relay) {
+	msg.open.Store(int64(len(msg.Recipients)))
+	if len(msg.Recipients) == 0 {
+		if msg.Close != nil {
+			msg.Close()
+		}
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return
+	}
+	m.sweep(time.Now())
+	if opts.URL.Host != "" {
+		m.enqueue(opts, "", msg, msg.Recipients)
+		return
+	}
+	var order []string
+	byDomain := make(map[string][]Recipient)
+	for _, r := range msg.Recipients {
+		if _, ok := byDomain[r.Dest.Domain]; !ok {
+			order = append(order, r.Dest.Domain)
+		}
+		byDomain[r.Dest.Domain] = append(byDomain[r.Dest.Domain], r)
+	}
+	for _, d := range order {
+		m.enqueue(opts, d, msg, byDomain[d])
+	}
+}
+
+// enqueue adds tasks to a relay and lets it work. The caller holds the lock.
+func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipient) {
+	k := opts.key(domain)
+	r := m.relays[k]
+	if r == nil {
+		r = newRelay(k, domain)
+		m.relays[k] = r
+	}
+	r.opts, r.limits = opts, opts.Limits.withDefaults() // the latest configuration counts
+	for len(rcpts) > 0 {
+		n := min(len(rcpts), maxRecipients)
+		r.tasks = append(r.tasks, &task{msg: msg, rcpts: rcpts[:n:n]})
+		rcpts = rcpts[n:]
+	}
+	m.dispatch(r)
+}
+
+// Pause lets no transaction begin until Resume. It reports false when it was so already.
+func (m *MTA) Pause() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.paused
+	m.paused = true
+	return !was
+}
+
+// Resume undoes Pause. It reports false when there was nothing to undo.
+func (m *MTA) Resume() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.paused
+	m.paused = false
+	for _, r := range m.relays {
+		m.dispatch(r)
+	}
+	return was
+}
+
+// Stop lets running transactions end and closes the connections, those that are left when
+// ctx ends by force. Messages whose transaction did not begin get no result: nothing was
+// tried. When it returns, all results were given.
+func (m *MTA) Stop(ctx context.Context) {
+	m.mu.Lock()
+	if !m.stopping {
+		m.stopping = true
+		close(m.stop)
+		for _, rt := range m.routes {
+			if rt.timer != nil {
+				rt.timer.Stop()
+			}
+		}
+		for _, r := range m.relays {
+			if r.timer != nil {
+				r.timer.Stop()
+			}
+		}
+	}
+	m.mu.Unlock()
+	cut := context.AfterFunc(ctx, m.cancel)
+	m.wg.Wait()
+	cut()
+	m.cancel()
+	m.outMu.Lock()
+	defer m.outMu.Unlock()
+	for m.flushing {
+		m.flushed.Wait()
+	}
+}
+
+// give hands results on. They are gathered while Results runs, so that a busy receiver
+// gets them in batches.
+func (m *MTA) give(results []envelope.Result) {
+	m.outMu.Lock()
+	defer m.outMu.Unlock()
+	m.out = append(m.out, results...)
+	if m.flushing || len(m.out) == 0 {
+		return
+	}
+	m.flushing = true
+	go m.deliverResults()
+}
+
+func (m *MTA) deliverResults() {
+	m.outMu.Lock()
+	defer m.outMu.Unlock()
+	for len(m.out) > 0 {
+		batch := m.out
+		m.out = nil
+		m.outMu.Unlock()
+		m.cfg.Results(batch)
+		m.outMu.Lock()
+	}
+	m.flushing = false
+	m.flushed.Broadcast()
+}
+
+// origin says over what a fate was met, for the log.
+type origin struct {
+	tr            *trace.Trace
+	source, relay string // as the log gives them
+	mta           string // name of the server
+	noDSN         bool
+}
+
+var statusNames = [...]string{envelope.Delivered: "Ok", envelope.TempFail: "TempFail",
+	envelope.PermFail: "PermFail", envelope.Loop: "PermFail"}
+
+// conclude logs fates and gives them on. fates[i] is the one of rcpts[i]; those without a
+// status are left out.
+func (m *MTA) conclude(o origin, sender address.Address, msg *Message, rcpts []Recipient, fates []fate) {
+	now := time.Now()
+	results := make([]envelope.Result, 0, len(rcpts))
+	for i := range rcpts {
+		f, r := fates[i], &rcpts[i]
+		if f.status == 0 {
+			continue
+		}
+		rcpt := "-"
+		if r.Rcpt != r.Dest && !r.Rcpt.Null() {
+			rcpt = r.Rcpt.String()
+		}
+		o.tr.Infof("mta delivery evpid=%s from=<%s> to=<%s> rcpt=<%s> source=\"%s\" relay=\"%s\" delay=%s result=\"%s\" stat=\"%s\"",
+			r.ID, sender, r.Dest, rcpt, o.source, o.relay, duration(now.Sub(r.Created)), statusNames[f.status], f.text)
+		results = append(results, envelope.Result{ID: r.ID, Status: f.status, Text: f.text, EscClass: f.class,
+			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered})
+	}
+	m.give(results)
+	if msg.open.Add(-int64(len(results))) == 0 && len(results) > 0 && msg.Close != nil {
+		msg.Close()
+	}
+}

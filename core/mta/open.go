@@ -1,0 +1,246 @@
+package mta
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// peer is a server that is ready to take messages.
+type peer interface {
+	// send hands a transaction over and gives the one that was begun after it, if any. An
+	// error means that the connection is of no use any more.
+	send(tx *transaction, sender func(*Message) address.Address, next func() *transaction) (*transaction, error)
+	quit()         // ends the session politely and closes the connection
+	close()        // closes the connection
+	closed() *fate // what the server said when it is about to close the connection
+	noDSN() bool   // the server does not know RFC 3461
+}
+
+// Errors of a session that could not begin.
+var (
+	errInjection  = errors.New("server sent data before the TLS handshake")
+	errNoTLS      = errors.New("TLS required but not supported by remote host")
+	errNoAuth     = errors.New("AUTH not advertised")
+	errAuthPlain  = errors.New("AUTH needs TLS")
+	errAuthMech   = errors.New("no supported AUTH mechanism")
+	errPolicy     = errors.New("TLS is both required and forbidden")
+	errHandshake  = errors.New("TLS handshake failed")
+	errTLSRefused = errors.New("STARTTLS refused")
+)
+
+// opener holds what is needed to bring one connection to the point where it takes mail.
+type opener struct {
+	relay  *Relay
+	times  Timeouts
+	host   string // the name that the certificate must have
+	helo   string
+	tr     *trace.Trace
+	noTLS  bool // a handshake failed before, and may be done without
+	secure bool
+}
+
+// demand says whether TLS must be had and whether the certificate must be good.
+func (o *opener) demand() (required, verified bool, err error) {
+	s := o.relay.URL.scheme()
+	required = o.relay.RequireTLS || s == SMTPTLS || s == SMTPS
+	if required && (s == SMTPNoTLS || s == LMTP) {
+		return false, false, errPolicy
+	}
+	return required, required && !o.relay.NoVerify, nil
+}
+
+// open does everything from the greeting on. It closes conn when it fails.
+func (o *opener) open(ctx context.Context, conn net.Conn) (peer, error) {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	required, verified, err := o.demand()
+	var p peer
+	switch {
+	case err != nil:
+	case o.relay.URL.scheme() == LMTP:
+		p, err = openLMTP(conn, o.helo, o.times)
+	default:
+		p, err = o.openSMTP(ctx, conn, required, verified)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified bool) (*client, error) {
+	if o.relay.URL.scheme() == SMTPS {
+		tc, err := o.handshake(ctx, conn, verified)
+		if err != nil {
+			return nil, err
+		}
+		conn = tc
+	}
+	c := newClient(conn, o.times)
+	r, err := c.reply(o.times.Command)
+	if err != nil {
+		return nil, err
+	}
+	if r.class() != 2 {
+		return nil, &refusal{r}
+	}
+	if err := c.helo(o.helo, required || o.relay.Auth != nil); err != nil {
+		return nil, err
+	}
+	if !o.secure {
+		if c, err = o.upgrade(ctx, c, required, verified); err != nil {
+			return nil, err
+		}
+	}
+	if o.relay.Auth != nil {
+		if err := o.authenticate(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// upgrade does STARTTLS (RFC 3207) when the server has it and the policy wants it.
+func (o *opener) upgrade(ctx context.Context, c *client, required, verified bool) (*client, error) {
+	if !required && (o.noTLS || o.relay.URL.scheme() == SMTPNoTLS) {
+		return c, nil
+	}
+	if !c.ext.startTLS {
+		if required {
+			return nil, errNoTLS
+		}
+		return c, nil
+	}
+	r, err := c.ask(o.times.Command, "STARTTLS")
+	switch {
+	case err != nil:
+		return nil, err
+	case c.closing != nil:
+		return nil, &refusal{r}
+	case r.class() != 2 && required:
+		return nil, fmt.Errorf("%w: %s", errTLSRefused, r.text())
+	case r.class() != 2:
+		return c, nil
+	case c.br.Buffered() > 0:
+		// Whoever sits between could have put replies there that would be read as if they
+		// had come over TLS.
+		return nil, errInjection
+	}
+	conn, err := o.handshake(ctx, c.conn.Conn, verified)
+	if err != nil {
+		return nil, err
+	}
+	// Nothing said before counts any more, https://www.rfc-editor.org/rfc/rfc3207#section-4.2
+	c = newClient(conn, o.times)
+	return c, c.helo(o.helo, true)
+}
+
+func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (net.Conn, error) {
+	cfg := &tls.Config{}
+	if o.relay.TLSConfig != nil {
+		cfg = o.relay.TLSConfig.Clone()
+	}
+	cfg.ServerName = o.host
+	// A certificate that nobody demanded is not looked at: mail would otherwise go in clear.
+	cfg.InsecureSkipVerify = !verified
+	ctx, cancel := context.WithTimeout(ctx, o.times.TLS)
+	defer cancel()
+	if err := conn.SetDeadline(time.Now().Add(o.times.TLS)); err != nil {
+		return nil, err
+	}
+	tc := tls.Client(conn, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("%w: %s", errHandshake, clean(err.Error()))
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	o.secure = true
+	o.logTLS(tc.ConnectionState(), verified)
+	return tc, nil
+}
+
+func (o *opener) logTLS(s tls.ConnectionState, verified bool) {
+	o.tr.Infof("mta tls ciphers=%s", cipherText(s))
+	if len(s.PeerCertificates) == 0 {
+		return
+	}
+	result := "unverified"
+	if verified {
+		result = "valid"
+	}
+	o.tr.Infof("mta cert-check result=%q fingerprint=\"SHA256:%x\"", result, sha256.Sum256(s.PeerCertificates[0].Raw))
+}
+
+// cipherText gives VERSION:CIPHER:BITS.
+func cipherText(s tls.ConnectionState) string {
+	bits := 128
+	switch s.CipherSuite {
+	case tls.TLS_AES_256_GCM_SHA384, tls.TLS_CHACHA20_POLY1305_SHA256,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+		tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_256_CBC_SHA:
+		bits = 256
+	}
+	version := map[uint16]string{tls.VersionTLS10: "TLSv1", tls.VersionTLS11: "TLSv1.1",
+		tls.VersionTLS12: "TLSv1.2", tls.VersionTLS13: "TLSv1.3"}[s.Version]
+	return fmt.Sprintf("%s:%s:%d", version, tls.CipherSuiteName(s.CipherSuite), bits)
+}
+
+// authenticate does AUTH (RFC 4954), never in clear.
+func (o *opener) authenticate(c *client) error {
+	if !o.secure {
+		return errAuthPlain
+	}
+	var mech sasl.Client
+	switch {
+	case len(c.ext.auth) == 0:
+		return errNoAuth
+	case slices.Contains(c.ext.auth, "PLAIN"):
+		mech = sasl.NewPlainClient("", o.relay.Auth.User, o.relay.Auth.Password)
+	case slices.Contains(c.ext.auth, "LOGIN"):
+		mech = sasl.NewLoginClient(o.relay.Auth.User, o.relay.Auth.Password)
+	default:
+		return errAuthMech
+	}
+	name, first, err := mech.Start()
+	if err != nil {
+		return err
+	}
+	parts := []string{"AUTH ", name}
+	if first != nil {
+		parts = append(parts, " ", base64.StdEncoding.EncodeToString(first))
+	}
+	r, err := c.ask(o.times.Command, parts...)
+	for step := 0; err == nil && r.code == 334; step++ {
+		if step == 3 || len(r.lines) != 1 {
+			return errSequence
+		}
+		var challenge, answer []byte
+		if challenge, err = base64.StdEncoding.DecodeString(r.lines[0]); err != nil {
+			return errReplySyntax
+		}
+		if answer, err = mech.Next(challenge); err != nil {
+			return errReplySyntax // the error quotes the challenge, which may be anything
+		}
+		r, err = c.ask(o.times.Command, base64.StdEncoding.EncodeToString(answer))
+	}
+	if err == nil && r.class() != 2 {
+		return &refusal{r}
+	}
+	return err
+}

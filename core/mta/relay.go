@@ -1,0 +1,255 @@
+package mta
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+const (
+	targetLife   = time.Minute // how long the addresses of a destination are used
+	maxTries     = 3           // how often a task is moved to another connection
+	maxTargets   = 100         // addresses of a destination
+	tasksSession = 4           // waiting tasks that are worth another session
+)
+
+// target is an address of a server that takes the mail of a relay.
+type target struct {
+	host string
+	pref uint16
+	addr netip.Addr
+}
+
+// relay is a destination: the tasks that wait for it, and its sessions.
+type relay struct {
+	key, domain string
+	opts        *Relay
+	limits      Limits
+	tasks       []*task
+	counter                // sessions
+	connecting  int        // sessions that are not ready to take mail
+	ready       int        // sessions that are
+	woken       int        // sessions that were idle and have not taken their task
+	idle        []*session // the last became idle last
+	connectors  map[netip.Addr]*counter
+	nextSource  int
+
+	targets   []target
+	resolved  time.Time
+	resolving bool
+	failed    map[netip.Addr]bool // tried since resolved
+	lastFate  fate                // why the last of them failed
+	most      int                 // sessions beyond which the server refused more,
+	mostUntil time.Time           // believed until then
+	timer     *time.Timer
+}
+
+func newRelay(key, domain string) *relay {
+	return &relay{key: key, domain: domain, connectors: make(map[netip.Addr]*counter), failed: make(map[netip.Addr]bool)}
+}
+
+// dispatch finds sessions for waiting tasks. The caller holds the lock.
+func (m *MTA) dispatch(r *relay) {
+	if m.paused || m.stopping {
+		return
+	}
+	for len(r.idle) > 0 && len(r.tasks) > r.woken {
+		s := r.idle[len(r.idle)-1]
+		r.idle = r.idle[:len(r.idle)-1]
+		r.woken++
+		s.wake <- struct{}{} // has room for one, and only those in idle are woken
+	}
+	for r.wantsSession() {
+		if time.Since(r.resolved) > targetLife {
+			m.resolve(r)
+			return
+		}
+		c := m.choose(r)
+		switch {
+		case c.route != nil:
+			m.start(r, c)
+		case r.conns > 0:
+			return // the sessions that there are will do
+		case c.busy:
+			m.blocked[r] = true
+			return
+		case !c.at.IsZero():
+			m.later(r, c.at)
+			return
+		default:
+			m.failAll(r, c.reason)
+			return
+		}
+	}
+	m.drop(r)
+}
+
+// drop forgets a relay that has nothing to do.
+func (m *MTA) drop(r *relay) {
+	if len(r.tasks) == 0 && r.conns == 0 && !r.resolving && m.relays[r.key] == r {
+		delete(m.relays, r.key)
+		delete(m.blocked, r)
+	}
+}
+
+// wantsSession: one until the server took mail, then as many as the waiting tasks are worth.
+func (r *relay) wantsSession() bool {
+	waiting := len(r.tasks) - r.woken
+	switch {
+	case waiting <= 0 || r.resolving:
+		return false
+	case r.conns == 0:
+		return true
+	case r.ready == 0 || r.conns >= r.most && time.Now().Before(r.mostUntil):
+		return false
+	default:
+		return r.connecting < waiting && r.conns < 1+waiting/tasksSession
+	}
+}
+
+// later dispatches again at a time.
+func (m *MTA) later(r *relay, at time.Time) {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.timer = time.AfterFunc(time.Until(at), func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.dispatch(r)
+	})
+}
+
+// choice is a route for a new session, or why there is none.
+type choice struct {
+	target target
+	source netip.Addr
+	route  *route
+	busy   bool      // a limit is reached
+	at     time.Time // a delay ends
+	reason fate
+}
+
+// choose takes the best preference with a usable route, there the route with the fewest
+// connections. A worse preference is not used because a better one is merely busy.
+func (m *MTA) choose(r *relay) choice {
+	now := time.Now()
+	l := &r.limits
+	base := []bound{{&r.counter, l.MaxConnPerRelay, l.ConnDelayRelay},
+		{peek(m.domains, r.limitDomain()), l.MaxConnPerDomain, l.ConnDelayDomain}}
+	c := choice{reason: r.lastFate}
+	if c.reason.status == 0 {
+		c.reason = unreachable("No valid route to destination")
+	}
+	if ok, busy, at := check(now, base...); !ok {
+		c.busy, c.at = busy, at
+		return c
+	}
+	for i := 0; i < len(r.targets); i++ {
+		t := r.targets[i]
+		m.consider(r, t, now, &c)
+		if end := i+1 == len(r.targets) || r.targets[i+1].pref != t.pref; end && (c.route != nil || c.busy || !c.at.IsZero()) {
+			break
+		}
+	}
+	if c.route != nil {
+		c.busy, c.at = false, time.Time{}
+		r.nextSource++
+	}
+	return c
+}
+
+// consider looks at one target and keeps it in c when it is better than what is there.
+func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
+	l := &r.limits
+	source, ok := r.source(t.addr)
+	if !ok || r.failed[t.addr] {
+		return
+	}
+	rt := peek(m.routes, routeKey{source, t.addr})
+	if !rt.disabled.IsZero() {
+		if r.lastFate.status == 0 {
+			c.reason = unreachable("All routes to destination blocked")
+		}
+		return
+	}
+	ok, busy, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute},
+		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost},
+		bound{peek(m.sources, source), l.MaxConnPerSource, l.ConnDelaySource},
+		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector})
+	switch {
+	case busy:
+		c.busy = true
+	case !ok:
+		if c.at.IsZero() || at.Before(c.at) {
+			c.at = at
+		}
+	case c.route == nil || rt.conns < c.route.conns:
+		c.target, c.source, c.route = t, source, rt
+	}
+}
+
+// source gives the address to connect from, in turns.
+func (r *relay) source(to netip.Addr) (netip.Addr, bool) {
+	all := r.opts.Sources
+	for i := range all {
+		if a := all[(r.nextSource+i)%len(all)].Unmap(); a.Is4() == to.Is4() {
+			return a, true
+		}
+	}
+	return netip.Addr{}, len(all) == 0
+}
+
+func (r *relay) limitDomain() string {
+	if r.domain != "" {
+		return r.domain
+	}
+	return r.opts.URL.Host
+}
+
+func unreachable(text string) fate {
+	return fate{status: envelope.TempFail, text: text, class: 4, code: 401} // 4.4.1 no answer from host
+}
+
+// failAll gives f to every waiting task. The caller holds the lock.
+func (m *MTA) failAll(r *relay, f fate) {
+	tasks := r.tasks
+	r.tasks, r.lastFate = nil, fate{}
+	clear(r.failed)
+	r.resolved = time.Time{}
+	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: r.limitDomain()}
+	for _, t := range tasks {
+		fates := slices.Repeat([]fate{f}, len(t.rcpts))
+		m.conclude(o, r.opts.sender(t.msg.Sender), t.msg, t.rcpts, fates)
+	}
+	m.note(r, f.text)
+	m.drop(r)
+}
+
+// giveBack puts a task in front of the others. The caller holds the lock.
+func (r *relay) giveBack(t *task) { r.tasks = slices.Insert(r.tasks, 0, t) }
+
+// order puts exchangers in the order in which they are tried, those with the same
+// preference at random (RFC 5321 section 5.1), and gives their addresses.
+func order(list []MXHost, family string) (targets []target) {
+	list = slices.Clone(list)
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	slices.SortStableFunc(list, func(a, b MXHost) int { return cmp.Compare(a.Preference, b.Preference) })
+	seen := make(map[netip.Addr]bool)
+	for _, h := range list {
+		for _, a := range h.Addrs {
+			a = a.Unmap()
+			if !a.IsValid() || seen[a] || len(targets) == maxTargets ||
+				family == "inet4" && !a.Is4() || family == "inet6" && a.Is4() {
+				continue
+			}
+			seen[a] = true
+			targets = append(targets, target{strings.TrimSuffix(strings.ToLower(h.Name), "."), h.Preference, a})
+		}
+	}
+	return targets
+}

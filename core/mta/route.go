@@ -1,0 +1,193 @@
+package mta
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// A route that failed is disabled for penaltyUnit times the square of its penalty.
+const (
+	penaltyUnit = 15 * time.Second
+	penaltyMax  = time.Hour
+)
+
+// counter counts connections of something that is limited.
+type counter struct {
+	conns int
+	last  time.Time // when the last one began
+}
+
+func (c *counter) begin(now time.Time) { c.conns++; c.last = now }
+
+// bound is a limit that a new connection must keep.
+type bound struct {
+	counter *counter
+	max     int
+	delay   time.Duration
+}
+
+// check says whether another connection may begin now; if not, whether one has to end
+// first (busy) or when it may be tried again.
+func check(now time.Time, bounds ...bound) (ok, busy bool, at time.Time) {
+	ok = true
+	for _, b := range bounds {
+		if b.counter.conns >= b.max {
+			return false, true, time.Time{}
+		}
+		if next := b.counter.last.Add(b.delay); b.delay > 0 && now.Before(next) {
+			ok = false
+			if next.After(at) {
+				at = next
+			}
+		}
+	}
+	return ok, false, at
+}
+
+type routeKey struct{ source, dest netip.Addr }
+
+// route is a pair of addresses.
+type route struct {
+	counter
+	id       int
+	key      routeKey
+	ready    int // sessions that got to the point of taking mail
+	errors   int
+	penalty  int
+	disabled time.Time // until then; zero: enabled
+	timer    *time.Timer
+	lastUsed time.Time
+}
+
+func (k routeKey) String() string {
+	source := "[]"
+	if k.source.IsValid() {
+		source = k.source.String()
+	}
+	return fmt.Sprintf("%s <-> %s", source, k.dest)
+}
+
+// host is a server's address.
+type host struct {
+	counter
+	ptr      string
+	ptrKnown bool
+}
+
+// routeFor gives the route, a new one when there is none.
+func (m *MTA) routeFor(k routeKey) *route {
+	rt := m.routes[k]
+	if rt == nil {
+		m.lastRoute++
+		rt = &route{id: m.lastRoute, key: k, lastUsed: time.Now()}
+		m.routes[k] = rt
+	}
+	return rt
+}
+
+func (m *MTA) hostFor(a netip.Addr) *host {
+	h := m.hosts[a]
+	if h == nil {
+		h = &host{}
+		m.hosts[a] = h
+	}
+	return h
+}
+
+// peek gives the value of k without keeping one that is not there.
+func peek[K comparable, V any](all map[K]*V, k K) *V {
+	if v := all[k]; v != nil {
+		return v
+	}
+	return new(V)
+}
+
+func counterFor[K comparable](all map[K]*counter, k K) *counter {
+	c := all[k]
+	if c == nil {
+		c = &counter{}
+		all[k] = c
+	}
+	return c
+}
+
+// disable takes a route out of use after a failure.
+func (m *MTA) disable(rt *route) {
+	rt.errors++
+	rt.penalty++
+	if !rt.disabled.IsZero() {
+		return
+	}
+	d := min(penaltyUnit*time.Duration(rt.penalty*rt.penalty), penaltyMax)
+	rt.penalty = min(rt.penalty, 16) // the square is at its maximum by then
+	rt.disabled = time.Now().Add(d)
+	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s", rt.key, duration(d))
+	rt.timer = time.AfterFunc(d, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.enable(rt)
+	})
+}
+
+// enable puts a route into use again. The caller holds the lock.
+func (m *MTA) enable(rt *route) {
+	if rt.disabled.IsZero() {
+		return
+	}
+	rt.timer.Stop()
+	rt.disabled = time.Time{}
+	m.cfg.Log.Infof("smtp-out: Enabling route %s", rt.key)
+}
+
+// sweep forgets what was not used for long. The caller holds the lock.
+func (m *MTA) sweep(now time.Time) {
+	if now.Sub(m.swept) < time.Minute {
+		return
+	}
+	m.swept = now
+	for k, rt := range m.routes {
+		if rt.conns == 0 && rt.disabled.IsZero() && now.Sub(rt.lastUsed) > penaltyMax {
+			delete(m.routes, k)
+		}
+	}
+	for k, h := range m.hosts {
+		if h.conns == 0 && now.Sub(h.last) > penaltyMax {
+			delete(m.hosts, k)
+		}
+	}
+	for k, c := range m.sources {
+		if c.conns == 0 && now.Sub(c.last) > penaltyMax {
+			delete(m.sources, k)
+		}
+	}
+	for k, c := range m.domains {
+		if c.conns == 0 && now.Sub(c.last) > penaltyMax {
+			delete(m.domains, k)
+		}
+	}
+	for k, s := range m.stats {
+		if now.Sub(s.When) > hostStatLife {
+			delete(m.stats, k)
+		}
+	}
+}
+
+// duration gives d as OpenSMTPD's log does: 1d2h3m4s without what is zero.
+func duration(d time.Duration) string {
+	n := int64(d / time.Second)
+	if n <= 0 {
+		return "0s"
+	}
+	s := ""
+	for _, u := range [...]struct {
+		seconds int64
+		name    string
+	}{{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}} {
+		if n >= u.seconds {
+			s += fmt.Sprintf("%d%s", n/u.seconds, u.name)
+			n %= u.seconds
+		}
+	}
+	return s
+}
