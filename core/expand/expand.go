@@ -33,6 +33,7 @@ var ErrInsecure = errors.New("insecure .forward")
 // Tables answers for the tables of a configuration.
 type Tables interface {
 	Lookup(ctx context.Context, name string, service table.Service, key string) (string, bool, error)
+	Prepare(name string, service table.Service) error
 }
 
 // Rules chooses actions.
@@ -63,8 +64,8 @@ type Expander struct {
 	delim   string
 }
 
-// New checks the format specifiers of the actions and wrappers. The error names the
-// place of each that cannot be used.
+// New checks the format specifiers of the actions and wrappers and that the tables can
+// answer what will be asked. The error names the place of each that cannot be used.
 func New(cfg *config.Config, src Sources) (*Expander, error) {
 	if src.ReadFile == nil {
 		src.ReadFile = func(path string) ([]byte, error) { return table.ReadFile(path, maxInclude) }
@@ -74,10 +75,7 @@ func New(cfg *config.Config, src Sources) (*Expander, error) {
 	for i := range cfg.Actions {
 		a := &cfg.Actions[i]
 		e.actions[a.Name] = a
-		if a.Method != config.Maildir && a.Method != config.MDACommand {
-			continue
-		}
-		if err := CheckFormat(a.Path); err != nil {
+		for _, err := range e.check(a) {
 			errs = append(errs, fmt.Errorf("%s:%d: action %q: %w", a.Pos.File, a.Pos.Line, a.Name, err))
 		}
 	}
@@ -86,7 +84,30 @@ func New(cfg *config.Config, src Sources) (*Expander, error) {
 			errs = append(errs, fmt.Errorf("mda wrapper %q: %w", w.Name, err))
 		}
 	}
-	return e, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Expander) check(a *config.Action) (errs []error) {
+	if a.Method == config.Maildir || a.Method == config.MDACommand {
+		if err := CheckFormat(a.Path); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, t := range [...]struct {
+		name    string
+		service table.Service
+	}{{a.Alias, table.Alias}, {a.Virtual, table.Alias}, {a.UserBase, table.UserInfo}} {
+		if t.name == "" {
+			continue
+		}
+		if err := e.Tables.Prepare(t.name, t.service); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
 
 // Expand gives the envelopes of s.Rcpt: all of them, or none and a *gosmtp.SMTPError. In

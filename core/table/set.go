@@ -54,7 +54,10 @@ func NewSet(tables []config.Table, src Sources) (*Set, error) {
 		}
 		s.tables[t.Name] = opened
 	}
-	return s, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (src *Sources) open(t config.Table) (Table, error) {

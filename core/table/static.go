@@ -94,6 +94,27 @@ func (c *contents) where(e *entry) string {
 	return fmt.Sprintf("%s:%d", c.source, e.line)
 }
 
+// usable reports what keeps the contents from answering for a service. An empty file may
+// become either kind.
+func (c *contents) usable(service Service) error {
+	if len(c.entries) > 0 {
+		switch service {
+		case Alias, Credentials, UserInfo, AddrName, MailAddrMap:
+			if c.kind == config.ListKind {
+				return fmt.Errorf("%s: is a list, but %s needs a mapping", c.source, service)
+			}
+		case Domain, NetAddr, Regex:
+			if c.kind == config.MapKind {
+				return fmt.Errorf("%s: is a mapping, but %s needs a list", c.source, service)
+			}
+		case Auth:
+			return fmt.Errorf("%s: service %s is not supported", c.source, service)
+		}
+	}
+	_, err := c.index(service)
+	return err
+}
+
 // static is a table in memory. File tables exchange its contents.
 type static struct {
 	now  atomic.Pointer[contents]
@@ -137,14 +158,10 @@ func (t *static) Fetch(context.Context, Service) (string, bool, error) {
 
 // Prepare builds the index of a service now and remembers it for reloads.
 func (t *static) Prepare(service Service) error {
-	if service >= Auth {
-		return fmt.Errorf("%s: service %s is not supported", t.now.Load().source, service)
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.prepared[service] = true
-	_, err := t.now.Load().index(service)
-	return err
+	return t.now.Load().usable(service)
 }
 
 // Reload has nothing to do for a table written in smtpd.conf.
@@ -162,7 +179,7 @@ func (t *static) replace(load func() (*contents, error)) error {
 		if !used {
 			continue
 		}
-		if _, err := c.index(Service(s)); err != nil {
+		if err := c.usable(Service(s)); err != nil {
 			return err
 		}
 	}
