@@ -139,6 +139,7 @@ var wrong = []struct {
 	{"action a mbox junk", 1, 15, `unexpected "junk"`, ""},
 	{"action a lmtp", 1, 14, "expected a destination", ""},
 	{"action a mda \"\"", 1, 14, `"mda" needs more than an empty string`, ""},
+	{"action a mbox ttl 4", 1, 19, "a delay needs a unit: 4s, 4m, 4h or 4d", ""},
 	{"action a mbox ttl 1d ttl 2d", 1, 22, `"ttl" is given twice`, ""},
 	{"action a relay backup host x", 1, 23, `"backup" and "host" exclude each other`, ""},
 	{"action a relay auth { a = b }", 1, 16, `"auth" needs "host" or "domain"`, ""},

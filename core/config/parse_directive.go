@@ -154,7 +154,7 @@ func (p *parser) parseCA(d *directive) {
 
 func (p *parser) parsePKI(d *directive) {
 	d.args = append(d.args, p.str("the name of the certificate"))
-	p.options(d, []syntax{{"cert", text, ""}, {"key", text, ""}, {"dhe", text, ""}})
+	p.options(d, []syntax{{"cert", shapeText, ""}, {"key", shapeText, ""}, {"dhe", shapeText, ""}})
 }
 
 func (p *parser) parseMDA(d *directive) {

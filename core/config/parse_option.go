@@ -6,15 +6,16 @@ import "strings"
 type shape uint8
 
 const (
-	bare       shape = iota
-	text             // a string
-	aTable           // a table argument
-	maybeTable       // a table argument or nothing
-	pattern          // [regex] table
-	maybeRegex       // [regex] table or nothing
-	chain            // a string or { names }
-	port             // a number, a name, smtp or smtps
-	backup           // [mx string]
+	shapeNone         shape = iota
+	shapeText               // a string
+	shapeDelay              // a delay
+	shapeTable              // a table argument
+	shapeMaybeTable         // a table argument or nothing
+	shapePattern            // [regex] table
+	shapeMaybePattern       // [regex] table or nothing
+	shapeChain              // a string or { names }
+	shapePort               // a number, a name, smtp or smtps
+	shapeBackup             // [mx string]
 )
 
 // syntax is an option: its keywords, what follows, and the keyword that can come last.
@@ -83,28 +84,30 @@ func firstWords(valid []syntax, prefix string) []string {
 // arguments reads what follows the keywords.
 func (p *parser) arguments(o *option, s syntax) {
 	switch s.shape {
-	case text:
+	case shapeText:
 		o.arg = p.str("a string after \"" + o.name + "\"")
-	case aTable:
+	case shapeDelay:
+		o.arg = p.delay()
+	case shapeTable:
 		o.table = p.tableArg()
-	case maybeTable:
+	case shapeMaybeTable:
 		// No table here can be a single string, so this one is the option.
 		if p.beginsTable() && !p.isNormalize() {
 			o.table = p.tableArg()
 		}
-	case pattern:
+	case shapePattern:
 		o.regex = p.keyword("regex")
 		o.table = p.tableArg()
-	case maybeRegex:
+	case shapeMaybePattern:
 		o.regex = p.keyword("regex")
 		if o.regex || p.beginsTable() {
 			o.table = p.tableArg()
 		}
-	case chain:
+	case shapeChain:
 		p.chain(o)
-	case port:
+	case shapePort:
 		p.port(o)
-	case backup:
+	case shapeBackup:
 		if p.keyword("mx") {
 			o.extra = "mx"
 			o.arg = p.str("the name of this host in the MX records")

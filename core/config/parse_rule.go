@@ -2,18 +2,18 @@ package config
 
 // The options of listen on.
 var socketOptions = []syntax{
-	{"filter", chain, ""}, {"mask-src", bare, ""}, {"no-dsn", bare, ""}, {"tag", text, ""},
+	{"filter", shapeChain, ""}, {"mask-src", shapeNone, ""}, {"no-dsn", shapeNone, ""}, {"tag", shapeText, ""},
 }
 
 var listenOptions = []syntax{
-	{"auth", maybeTable, ""}, {"auth-optional", maybeTable, ""}, {"ca", text, ""},
-	{"ciphers", text, ""}, {"filter", chain, ""}, {"hostname", text, ""},
-	{"hostnames", aTable, ""}, {"inet4", bare, ""}, {"inet6", bare, ""},
-	{"mask-src", bare, ""}, {"no-dsn", bare, ""}, {normalize, bare, ""}, {"pki", text, ""},
-	{"port", port, ""}, {"protocols", text, ""}, {"proxy-v2", bare, ""},
-	{"received-auth", bare, ""}, {"senders", aTable, "masquerade"},
-	{"smtps", bare, "verify"}, {"tag", text, ""}, {"tls", bare, ""},
-	{"tls-require", bare, "verify"},
+	{"auth", shapeMaybeTable, ""}, {"auth-optional", shapeMaybeTable, ""}, {"ca", shapeText, ""},
+	{"ciphers", shapeText, ""}, {"filter", shapeChain, ""}, {"hostname", shapeText, ""},
+	{"hostnames", shapeTable, ""}, {"inet4", shapeNone, ""}, {"inet6", shapeNone, ""},
+	{"mask-src", shapeNone, ""}, {"no-dsn", shapeNone, ""}, {normalize, shapeNone, ""}, {"pki", shapeText, ""},
+	{"port", shapePort, ""}, {"protocols", shapeText, ""}, {"proxy-v2", shapeNone, ""},
+	{"received-auth", shapeNone, ""}, {"senders", shapeTable, "masquerade"},
+	{"smtps", shapeNone, "verify"}, {"tag", shapeText, ""}, {"tls", shapeNone, ""},
+	{"tls-require", shapeNone, "verify"},
 }
 
 func (p *parser) parseListen(d *directive) {
@@ -32,16 +32,16 @@ var methods = []string{
 }
 
 var localOptions = []syntax{
-	{"alias", aTable, ""}, {"ttl", text, ""}, {"user", text, ""}, {"userbase", aTable, ""},
-	{"virtual", aTable, ""}, {"wrapper", text, ""},
+	{"alias", shapeTable, ""}, {"ttl", shapeDelay, ""}, {"user", shapeText, ""}, {"userbase", shapeTable, ""},
+	{"virtual", shapeTable, ""}, {"wrapper", shapeText, ""},
 }
 
 var relayOptions = []syntax{
-	{"auth", aTable, ""}, {"backup", backup, ""}, {"ca", text, ""}, {"ciphers", text, ""},
-	{"domain", aTable, ""}, {"filter", chain, ""}, {"helo", text, ""},
-	{"helo-src", aTable, ""}, {"host", aTable, ""}, {"mail-from", text, ""},
-	{"pki", text, ""}, {"protocols", text, ""}, {"src", aTable, ""}, {"srs", bare, ""},
-	{"tls", bare, "no-verify"}, {"ttl", text, ""},
+	{"auth", shapeTable, ""}, {"backup", shapeBackup, ""}, {"ca", shapeText, ""}, {"ciphers", shapeText, ""},
+	{"domain", shapeTable, ""}, {"filter", shapeChain, ""}, {"helo", shapeText, ""},
+	{"helo-src", shapeTable, ""}, {"host", shapeTable, ""}, {"mail-from", shapeText, ""},
+	{"pki", shapeText, ""}, {"protocols", shapeText, ""}, {"src", shapeTable, ""}, {"srs", shapeNone, ""},
+	{"tls", shapeNone, "no-verify"}, {"ttl", shapeDelay, ""},
 }
 
 // parseAction gives the arguments name, method and destination; junk and rcpt-to become
@@ -76,17 +76,17 @@ func (p *parser) flag(d *directive, word string) {
 }
 
 var criteria = []syntax{
-	{"auth", maybeRegex, ""}, {"for any", bare, ""}, {"for domain", pattern, ""},
-	{"for local", bare, ""}, {"for rcpt-to", pattern, ""}, {"from any", bare, ""},
-	{"from auth", maybeRegex, ""}, {"from local", bare, ""},
-	{"from mail-from", pattern, ""}, {"from rdns", maybeRegex, ""},
-	{"from socket", bare, ""}, {"from src", pattern, ""}, {"helo", pattern, ""},
-	{"mail-from", pattern, ""}, {"rcpt-to", pattern, ""}, {"tag", pattern, ""},
-	{"tls", bare, ""},
+	{"auth", shapeMaybePattern, ""}, {"for any", shapeNone, ""}, {"for domain", shapePattern, ""},
+	{"for local", shapeNone, ""}, {"for rcpt-to", shapePattern, ""}, {"from any", shapeNone, ""},
+	{"from auth", shapeMaybePattern, ""}, {"from local", shapeNone, ""},
+	{"from mail-from", shapePattern, ""}, {"from rdns", shapeMaybePattern, ""},
+	{"from socket", shapeNone, ""}, {"from src", shapePattern, ""}, {"helo", shapePattern, ""},
+	{"mail-from", shapePattern, ""}, {"rcpt-to", shapePattern, ""}, {"tag", shapePattern, ""},
+	{"tls", shapeNone, ""},
 }
 
 // matchEnd are the options that end a match line. They cannot be negated.
-var matchEnd = []syntax{{"action", text, ""}, {"reject", bare, ""}}
+var matchEnd = []syntax{{"action", shapeText, ""}, {"reject", shapeNone, ""}}
 
 func (p *parser) parseMatch(d *directive) {
 	all := append(append([]syntax{}, criteria...), matchEnd...)
@@ -110,7 +110,7 @@ func (p *parser) parseMatch(d *directive) {
 	}
 }
 
-var procOptions = []syntax{{"chroot", text, ""}, {"group", text, ""}, {"user", text, ""}}
+var procOptions = []syntax{{"chroot", shapeText, ""}, {"group", shapeText, ""}, {"user", shapeText, ""}}
 
 func (p *parser) parseProc(d *directive) {
 	d.args = append(d.args, p.str("the name of the filter process"), p.str("a command"))
@@ -151,21 +151,21 @@ var filterPhases = []string{
 
 // filterCriteria gives the conditions that are known in a phase.
 func filterCriteria(phase string) []syntax {
-	list := []syntax{{"fcrdns", bare, ""}, {"rdns", maybeRegex, ""}, {"src", pattern, ""}}
+	list := []syntax{{"fcrdns", shapeNone, ""}, {"rdns", shapeMaybePattern, ""}, {"src", shapePattern, ""}}
 	if phase == "connect" {
 		return list
 	}
-	list = append(list, syntax{"helo", pattern, ""})
+	list = append(list, syntax{"helo", shapePattern, ""})
 	if phase == "helo" || phase == "ehlo" {
 		return list
 	}
-	list = append(list, syntax{"auth", maybeRegex, ""})
+	list = append(list, syntax{"auth", shapeMaybePattern, ""})
 	if phase == "auth" {
 		return list
 	}
-	list = append(list, syntax{"mail-from", pattern, ""})
+	list = append(list, syntax{"mail-from", shapePattern, ""})
 	if phase == "rcpt-to" {
-		list = append(list, syntax{"rcpt-to", pattern, ""})
+		list = append(list, syntax{"rcpt-to", shapePattern, ""})
 	}
 	return list
 }
@@ -180,11 +180,11 @@ func (p *parser) phase(d *directive) {
 	cond.not = p.eat("!")
 	p.arguments(&cond, p.choose(&cond, filterCriteria(phase.text)))
 	decisions := []syntax{
-		{"disconnect", text, ""}, {"reject", text, ""}, {"report", text, ""}, {"rewrite", text, ""},
+		{"disconnect", shapeText, ""}, {"reject", shapeText, ""}, {"report", shapeText, ""}, {"rewrite", shapeText, ""},
 	}
 	// The message is taken at commit: there is nothing left to mark or to bypass.
 	if phase.text != "commit" {
-		decisions = append(decisions, syntax{"bypass", bare, ""}, syntax{"junk", bare, ""})
+		decisions = append(decisions, syntax{"bypass", shapeNone, ""}, syntax{"junk", shapeNone, ""})
 	}
 	decision := option{pos: p.tok.pos}
 	p.arguments(&decision, p.choose(&decision, decisions))
