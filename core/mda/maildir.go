@@ -113,8 +113,9 @@ func escapeHost(host string) string {
 
 // fill writes the message, makes it durable and closes f in any case.
 func (a *Agent) fill(f *os.File, j *Job) error {
-	a.writer.Reset(f)
-	_, err := io.Copy(a.writer, j.message())
+	// Reading straight into our buffer: the ways around it allocate another one.
+	a.writer.Reset(struct{ io.Writer }{f})
+	_, err := a.writer.ReadFrom(j.message())
 	if err == nil {
 		err = a.writer.Flush()
 	}

@@ -22,22 +22,23 @@ import (
 func readMbox(t *testing.T, text string) []string {
 	t.Helper()
 	var messages []string
-	blank := true
-	for _, line := range strings.SplitAfter(text, "\n") {
-		if line == "" {
-			break
-		}
+	blank, begin := true, 0 // begin: of the message that is being read
+	for pos := 0; pos < len(text); {
+		line, _, _ := strings.Cut(text[pos:], "\n")
+		next := min(pos+len(line)+1, len(text))
 		if blank && strings.HasPrefix(line, "From ") {
-			messages = append(messages, "")
-		} else if len(messages) == 0 {
+			if pos > 0 {
+				messages = append(messages, text[begin:pos])
+			}
+			begin = next
+		} else if begin == 0 {
 			t.Fatalf("text before the first message: %q", line)
-		} else {
-			messages[len(messages)-1] += line
 		}
-		blank = line == "\n"
+		blank, pos = line == "", next
 	}
+	messages = append(messages, text[begin:])
 	for i, m := range messages {
-		if !strings.HasSuffix(m, "\n\n") {
+		if m != "\n" && !strings.HasSuffix(m, "\n\n") {
 			t.Fatalf("no blank line after message %q", m)
 		}
 		messages[i] = m[:len(m)-1]
