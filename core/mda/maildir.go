@@ -171,14 +171,14 @@ func makeDirs(dir string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(parent)
+	if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil // a home may be closed to reading; then its name can only be made, not synced
 }
 
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil // may be searched but not read: a home that is locked down, synced by nobody
-	}
 	if err != nil {
 		return err
 	}
