@@ -30,6 +30,9 @@ func (a *Agent) command(ctx context.Context, j *Job) Outcome {
 	var out lastLine
 	input := &guardedInput{r: j.message()}
 	cmd, err := start(ctx, j, input, &out)
+	if ctx.Err() != nil && err != nil {
+		return Outcome{Status: envelope.TempFail, Text: terminated(ctx)}
+	}
 	if err != nil {
 		return Outcome{Status: envelope.TempFail, Text: quoted(j.Method.String() + ": " + err.Error()), Exit: exOSErr}
 	}
@@ -131,10 +134,8 @@ func ended(ctx context.Context, state *os.ProcessState, output string) Outcome {
 	}
 	out := Outcome{Status: envelope.TempFail, Text: "exited abnormally"}
 	switch {
-	case signal != 0 && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		out.Text = "terminated; timeout"
 	case signal != 0 && ctx.Err() != nil:
-		out.Text = "terminated; shutdown"
+		out.Text = terminated(ctx)
 	case signal != 0:
 		out.Text = "terminated; signal " + strconv.Itoa(signal)
 	default:
@@ -147,6 +148,14 @@ func ended(ctx context.Context, state *os.ProcessState, output string) Outcome {
 		}
 	}
 	return out
+}
+
+// terminated says why we ended a command ourselves.
+func terminated(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return "terminated; timeout"
+	}
+	return "terminated; shutdown"
 }
 
 // guardedInput gives the message to a command. If it cannot be read to its end the command

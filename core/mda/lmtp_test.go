@@ -3,6 +3,7 @@ package mda
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -198,27 +198,32 @@ func TestLMTPGoodbye(t *testing.T) {
 	}
 }
 
-// A server that says nothing, and one that stops reading, are left at the time limit.
+// A server that says nothing, and one that stops reading, are left when the time is over.
 func TestLMTPStalls(t *testing.T) {
-	h := host
-	h.Limit = 100 * time.Millisecond
-	l := listen(t, "tcp", "127.0.0.1:0")
-	defer l.Close()
-	out := Deliver(t.Context(), job(LMTP, l.Addr().String(), body), h, nil)
-	wantOutcome(t, "silent", out, envelope.TempFail, "took too long")
-
-	l = listen(t, "tcp", "127.0.0.1:0")
-	defer l.Close()
-	go func() {
-		conn, err := l.Accept()
-		if err == nil {
+	for name, replies := range map[string]string{
+		"silent":      "",
+		"not reading": "220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n",
+	} {
+		l := listen(t, "tcp", "127.0.0.1:0")
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer l.Close()
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
 			defer conn.Close()
-			_, _ = io.WriteString(conn, "220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n")
+			_, _ = io.WriteString(conn, replies)
+			r := bufio.NewReader(conn)
+			for line := ""; replies != "" && err == nil && line != "DATA\r\n"; {
+				line, err = r.ReadString('\n')
+			}
+			cancel() // the time is over
 			<-t.Context().Done()
-		}
-	}()
-	out = Deliver(t.Context(), job(LMTP, l.Addr().String(), strings.Repeat("x\n", 8<<20)), h, nil)
-	wantOutcome(t, "not reading", out, envelope.TempFail, "took too long")
+		}()
+		out := Deliver(ctx, job(LMTP, l.Addr().String(), strings.Repeat("x\n", 8<<20)), host, nil)
+		wantOutcome(t, name, out, envelope.TempFail, "took too long")
+	}
 }
 
 // Half a message must not get a final dot.

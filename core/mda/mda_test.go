@@ -213,7 +213,7 @@ func TestCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := Deliver(ctx, job(Command, "true", body), host, nil)
-	wantOutcome(t, "command", out, envelope.TempFail, "canceled")
+	wantOutcome(t, "command", out, envelope.TempFail, "terminated; shutdown")
 	out = Deliver(ctx, job(LMTP, "127.0.0.1:1", body), host, nil)
 	wantOutcome(t, "lmtp", out, envelope.TempFail, "mail.lmtp: ")
 }
