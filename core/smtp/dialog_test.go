@@ -113,7 +113,7 @@ func (d *dialog) step(word, arg string) error {
 	case "MAIL":
 		return d.mail(arg)
 	case "LOG":
-		if !regexp.MustCompile("(?m)^[0-9a-f]{16} " + arg + "$").MatchString(d.s.log.String()) {
+		if !regexp.MustCompile("(?m)^(?:warn: )?[0-9a-f]{16} " + arg + "$").MatchString(d.s.log.String()) {
 			return errors.New("no such line")
 		}
 		return nil
