@@ -15,10 +15,16 @@ import (
 // length in front. What a struct cannot express here (maps, interfaces, unexported fields)
 // is an error the first time it is used, not a silent loss.
 
-// Marshal appends the encoding of the struct that v is or points to.
+// Raw is the payload of a message that is passed on as it is.
+type Raw []byte
+
+// marshal appends the encoding of the struct that v is or points to.
 func (c *codec) marshal(b []byte, v any) ([]byte, error) {
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		return b, nil
+	case *Raw:
+		return append(b, *v...), nil
 	}
 	rv := reflect.Indirect(reflect.ValueOf(v))
 	co, err := c.coder(rv.Type())
@@ -31,10 +37,14 @@ func (c *codec) marshal(b []byte, v any) ([]byte, error) {
 // unmarshal reads into the struct that v points to. Octets that are missing and octets
 // that are left over are errors.
 func (c *codec) unmarshal(b []byte, v any) error {
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		if len(b) != 0 {
 			return errors.New("ipc: unexpected payload")
 		}
+		return nil
+	case *Raw:
+		*v = append(Raw(nil), b...)
 		return nil
 	}
 	rv := reflect.ValueOf(v)

@@ -37,6 +37,13 @@ func (s *Scheduler) Pause(kind Kind) bool { return s.setPaused(kind, true) }
 // Unpause goes on handing out envelopes of a kind. It gives false when it was not paused.
 func (s *Scheduler) Unpause(kind Kind) bool { return s.setPaused(kind, false) }
 
+// Paused reports whether envelopes of a kind are not handed out.
+func (s *Scheduler) Paused(kind Kind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return kind < kinds && s.paused[kind]
+}
+
 func (s *Scheduler) setPaused(kind Kind, on bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/control"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+)
+
+// client is a connection to the control socket.
+type client struct{ conn *ipc.Conn }
+
+// answerTime bounds one answer of the daemon.
+const answerTime = time.Minute
+
+func (c *client) close() { c.conn.Close() }
+
+func (c *client) call(req *control.Request, reply any) ([]*os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	files, err := c.conn.CallFiles(ctx, 1, req, reply)
+	if errors.Is(err, ipc.ErrClosed) {
+		err = errors.New("smtpd closed the connection")
+	}
+	return files, err
+}
+
+// enqueue gives a connection on which the server speaks SMTP.
+func (c *client) enqueue() (net.Conn, error) {
+	files, err := c.call(&control.Request{Op: control.Enqueue, Last: ^envelope.ID(0)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != 1 {
+		return nil, errors.New("smtpd gave no connection")
+	}
+	defer files[0].Close()
+	return net.FileConn(files[0])
+}
+
+// carryOut does what was asked and prints the answer.
+func (c *client) carryOut(req *control.Request, out io.Writer) error {
+	switch req.Op {
+	case control.ShowQueue:
+		return c.showQueue(req, out)
+	case control.Monitor:
+		return c.monitor(req, out)
+	case control.ShowStats:
+		var s control.Stats
+		_, err := c.call(req, &s)
+		return c.print(out, err, s.String())
+	case control.ShowStatus:
+		var s control.Status
+		_, err := c.call(req, &s)
+		return c.print(out, err, s.String())
+	case control.ShowEnvelope, control.ShowMessage, control.ShowHosts, control.ShowHostStats, control.ShowRelays, control.ShowRoutes:
+		return c.showText(req, out)
+	}
+	if control.CountLine(req.Op, 0) != "" {
+		var n control.Count
+		_, err := c.call(req, &n)
+		return c.print(out, err, control.CountLine(req.Op, n.N)+"\n")
+	}
+	_, err := c.call(req, nil)
+	return c.print(out, err, "command succeeded\n")
+}
+
+func (c *client) print(out io.Writer, err error, text string) error {
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(out, text)
+	return err
+}
+
+func (c *client) showQueue(req *control.Request, out io.Writer) error {
+	for {
+		var page control.QueuePage
+		if _, err := c.call(req, &page); err != nil {
+			return err
+		}
+		for i := range page.Entries {
+			if _, err := fmt.Fprintln(out, page.Entries[i].String()); err != nil {
+				return err
+			}
+		}
+		if page.Next == 0 {
+			return nil
+		}
+		req.First = page.Next
+	}
+}
+
+func (c *client) showText(req *control.Request, out io.Writer) error {
+	var text control.Text
+	files, err := c.call(req, &text)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		defer f.Close()
+		if _, err := io.Copy(out, io.NewSectionReader(f, 0, 1<<62)); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(out, text.Text)
+	return err
+}
+
+// monitor prints a line a second until it is interrupted.
+func (c *client) monitor(req *control.Request, out io.Writer) error {
+	var before control.Stats
+	for i := 0; ; i++ {
+		var now control.Stats
+		if _, err := c.call(req, &now); err != nil {
+			return err
+		}
+		if i%25 == 0 {
+			fmt.Fprintln(out, control.MonitorHeader)
+		}
+		if _, err := fmt.Fprintln(out, control.MonitorLine(before.Values, now.Values)); err != nil {
+			return err
+		}
+		before = now
+		time.Sleep(time.Second)
+	}
+}

@@ -1,0 +1,287 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/reexec"
+	"github.com/godwit-mta/godwit/core/control"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/queue"
+	"github.com/godwit-mta/godwit/core/scheduler"
+	"github.com/godwit-mta/godwit/core/smtp"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// What smtpctl asks of each role. Control has checked that it is permitted.
+
+var errAlready = errors.New("command failed")
+
+// done answers a command that has no other answer than that it was carried out.
+func done(r *ipc.Request, ok bool) {
+	if !ok {
+		r.Fail(errAlready)
+		return
+	}
+	r.Reply(nil)
+}
+
+func (p *parent) adminRequest(s *set, r *ipc.Request) {
+	var req adminRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	switch req.Op {
+	case control.Stop:
+		r.Reply(nil)
+		p.inLoop(func() { close(p.stop); p.stop = make(chan struct{}) })
+	case control.Reload:
+		var err error
+		p.inLoop(func() { err = p.reloadSet(s) })
+		if err != nil {
+			r.Fail(err)
+			return
+		}
+		r.Reply(nil)
+	case control.LogBrief, control.LogVerbose:
+		p.inLoop(func() { p.opts.Verbose = req.Op == control.LogVerbose; p.verbosity(s) })
+		r.Reply(nil)
+	case control.Trace, control.Untrace:
+		sub, ok := trace.ParseSubsystem(req.Name)
+		if !ok {
+			r.Fail(fmt.Errorf("invalid trace keyword: %s", req.Name))
+			return
+		}
+		p.inLoop(func() {
+			if req.Op == control.Trace {
+				p.opts.Traced |= sub
+			} else {
+				p.opts.Traced &^= sub
+			}
+			p.verbosity(s)
+		})
+		r.Reply(nil)
+	default:
+		r.Fail(fmt.Errorf("parent: request %d", req.Op))
+	}
+}
+
+// verbosity tells every member what to log.
+func (p *parent) verbosity(s *set) {
+	v := verbosity{Verbose: p.opts.Verbose, Traced: uint32(p.opts.Traced)}
+	p.log.SetVerbose(v.Verbose)
+	p.log.SetTraced(p.opts.Traced)
+	for _, role := range members() {
+		_ = s.members[role].conn.Send(kindVerbosity, &v)
+	}
+}
+
+func (l *lookupRole) admin(r *ipc.Request) {
+	var req adminRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	if req.Op != control.UpdateTable {
+		r.Fail(fmt.Errorf("lookup: request %d", req.Op))
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	if err := l.cfg.Load().tables.Reload(ctx, req.Name); err != nil {
+		l.m.log.Warnf("table %q not updated: %v", req.Name, err)
+		r.Fail(err)
+		return
+	}
+	l.m.log.Infof("info: Table %q successfully updated", req.Name)
+	r.Reply(nil)
+}
+
+func (d *dispatcherRole) admin(r *ipc.Request) {
+	var req adminRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	switch req.Op {
+	case control.PauseSMTP:
+		ok := d.paused.CompareAndSwap(false, true)
+		if ok {
+			d.m.log.Infof("info: smtp paused")
+		}
+		done(r, ok)
+	case control.ResumeSMTP:
+		ok := d.paused.CompareAndSwap(true, false)
+		if ok {
+			d.m.log.Infof("info: smtp resumed")
+		}
+		done(r, ok)
+	case control.ShowStatus:
+		r.Reply(&control.Status{SMTP: d.paused.Load()})
+	case control.Enqueue:
+		d.enqueue(r, req.UID)
+	default:
+		d.relay.admin(r, &req)
+	}
+}
+
+// enqueue gives a local program a session.
+func (d *dispatcherRole) enqueue(r *ipc.Request, uid uint32) {
+	ours, theirs, err := reexec.Socketpair()
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	conn, err := net.FileConn(ours)
+	ours.Close()
+	if err != nil {
+		theirs.Close()
+		r.Fail(err)
+		return
+	}
+	s := d.cfg.Load()
+	peer := smtp.Peer{Socket: true, UID: int(uid), User: strconv.FormatUint(uint64(uid), 10)}
+	d.sessions.Go(func() { d.session(s, s.local, conn, peer) })
+	r.Reply(nil, theirs)
+}
+
+func (q *queueRole) admin(r *ipc.Request) {
+	var req adminRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	rng := scheduler.Range{First: req.First, Last: req.Last}
+	switch req.Op {
+	case control.PauseMDA:
+		done(r, q.pause(scheduler.Local, "mda"))
+	case control.PauseMTA:
+		done(r, q.pause(scheduler.Relay, "mta"))
+	case control.ResumeMDA:
+		done(r, q.unpause(scheduler.Local, "mda"))
+	case control.ResumeMTA:
+		done(r, q.unpause(scheduler.Relay, "mta"))
+	case control.ShowStatus:
+		r.Reply(&control.Status{MDA: q.sched.Paused(scheduler.Local), MTA: q.sched.Paused(scheduler.Relay)})
+	case control.PauseEnvelope:
+		r.Reply(&control.Count{N: uint64(q.sched.Suspend(rng))})
+	case control.ResumeEnvelope:
+		n := q.sched.Resume(rng)
+		q.nudge()
+		r.Reply(&control.Count{N: uint64(n)})
+	case control.Schedule:
+		n := q.sched.Schedule(rng)
+		q.nudge()
+		r.Reply(&control.Count{N: uint64(n)})
+	case control.Remove:
+		r.Reply(&control.Count{N: uint64(q.removeRange(rng))})
+	case control.ShowQueue:
+		r.Reply(q.page(rng))
+	case control.ShowEnvelope:
+		q.showEnvelope(r, req.First)
+	case control.ShowMessage:
+		q.showMessage(r, req.First.Message())
+	case control.Discover:
+		q.discover(r, req.First.Message())
+	default:
+		r.Fail(fmt.Errorf("queue: request %d", req.Op))
+	}
+}
+
+func (q *queueRole) pause(kind scheduler.Kind, name string) bool {
+	ok := q.sched.Pause(kind)
+	if ok {
+		q.log.Infof("info: %s paused", name)
+	}
+	return ok
+}
+
+func (q *queueRole) unpause(kind scheduler.Kind, name string) bool {
+	ok := q.sched.Unpause(kind)
+	if ok {
+		q.log.Infof("info: %s resumed", name)
+		q.nudge()
+	}
+	return ok
+}
+
+// removeRange removes envelopes; those in flight go when they come back.
+func (q *queueRole) removeRange(rng scheduler.Range) int {
+	gone, doomed := q.sched.Remove(rng)
+	for _, id := range gone {
+		if e, err := q.store.Envelope(id); err == nil {
+			q.log.Infof("%s: Remove for %s: from=<%s>, to=<%s>, rcpt=<%s>, delay=%s, stat=Removed by administrator", e.Type, id,
+				e.Sender, e.Dest, e.Rcpt, trace.Delay(time.Since(e.Created)))
+		}
+	}
+	q.drop(gone...)
+	return len(gone) + len(doomed)
+}
+
+// page gives a part of the queue as show queue prints it.
+func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
+	page := &control.QueuePage{}
+	infos := q.sched.List(rng, control.MaxPage)
+	for _, info := range infos {
+		e := q.flying(info.ID)
+		if e == nil {
+			var err error
+			if e, err = q.store.Envelope(info.ID); err != nil {
+				continue
+			}
+		}
+		page.Entries = append(page.Entries, control.NewQueueEntry(e, info, q.settings().QueueTTL))
+	}
+	if n := len(infos); n == control.MaxPage && infos[n-1].ID < rng.Last {
+		page.Next = infos[n-1].ID + 1
+	}
+	return page
+}
+
+func (q *queueRole) showEnvelope(r *ipc.Request, id envelope.ID) {
+	e, err := q.store.Envelope(id)
+	var text []byte
+	if err == nil {
+		text, err = e.AppendText(nil)
+	}
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(&control.Text{Text: string(text)})
+}
+
+func (q *queueRole) showMessage(r *ipc.Request, id envelope.MessageID) {
+	body, err := q.store.Body(id)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	if body.File != nil {
+		r.Reply(&control.Text{}, body.File)
+		return
+	}
+	r.Reply(&control.Text{Text: string(body.Bytes)})
+}
+
+func (q *queueRole) discover(r *ipc.Request, id envelope.MessageID) {
+	found, err := q.store.Discover(id)
+	if err != nil && !errors.Is(err, queue.ErrNotFound) {
+		r.Fail(err)
+		return
+	}
+	n := uint64(0)
+	for _, e := range found {
+		if q.enqueue(e, e.LastTry.IsZero()) {
+			n++
+		}
+	}
+	q.nudge()
+	r.Reply(&control.Count{N: n})
+}

@@ -1,0 +1,159 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/netif"
+	"github.com/godwit-mta/godwit/core/config"
+)
+
+// configure gives every member its part of the configuration. Nobody uses it before all
+// have prepared it; on an error all forget it.
+func (p *parent) configure(s *set, cfg *config.Config) error {
+	parts, err := p.parts(cfg)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
+	defer cancel()
+	if err := p.prepareAll(ctx, s, parts); err != nil {
+		for _, role := range members() {
+			_ = s.members[role].conn.Call(ctx, kindAbandon, nil, nil)
+		}
+		return err
+	}
+	for _, role := range members() {
+		if err := s.members[role].conn.Call(ctx, kindActivate, nil, nil); err != nil {
+			return fmt.Errorf("%s: %w", role, err)
+		}
+	}
+	return nil
+}
+
+func (p *parent) prepareAll(ctx context.Context, s *set, parts map[Role]any) error {
+	for _, role := range members() {
+		conn := s.members[role].conn
+		for _, f := range p.bound.sockets(role) {
+			if err := conn.Send(kindListener, nil, f); err != nil {
+				return fmt.Errorf("%s: %w", role, err)
+			}
+		}
+		if err := conn.Call(ctx, kindPrepare, parts[role], nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parts divides the configuration: nobody gets more than the role needs.
+func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
+	keys, chains, err := readPKIs(cfg.PKIs)
+	if err != nil {
+		return nil, err
+	}
+	interfaces, err := netif.All()
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]netip.Addr, len(interfaces))
+	for i, a := range interfaces {
+		addrs[i] = a.Addr
+	}
+	d, err := p.dispatcherPart(cfg, chains, addrs)
+	if err != nil {
+		return nil, err
+	}
+	return map[Role]any{
+		Control:    &controlConfig{Started: time.Now().Unix()},
+		Crypto:     &cryptoConfig{Keys: keys},
+		Dispatcher: d,
+		Lookup: &lookupConfig{Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
+			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Interfaces: addrs,
+			DaemonUser: p.opts.Facts.Users.Daemon},
+		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
+			WarnIntervals: cfg.WarnIntervals, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
+			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir},
+	}, nil
+}
+
+func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM, addrs []netip.Addr) (*dispatcherConfig, error) {
+	d := &dispatcherConfig{Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
+		MaxMails: cfg.MaxMails, Listeners: p.bound.current, Socket: cfg.Socket, Chains: chains,
+		MTALimits: cfg.MTALimits, Interfaces: addrs, PausedSMTP: p.opts.PausedSMTP}
+	verified := false
+	for _, a := range cfg.Actions {
+		if a.Method != config.RelayMethod {
+			continue
+		}
+		d.Relays = append(d.Relays, a)
+		verified = verified || a.Relay.CA == "" && !a.Relay.NoVerify
+		for _, t := range cfg.Tables {
+			if t.Name == a.Relay.Src && !slices.ContainsFunc(d.Tables, func(o config.Table) bool { return o.Name == t.Name }) {
+				d.Tables = append(d.Tables, t)
+			}
+		}
+	}
+	for _, ca := range cfg.CAs {
+		pem, err := readPEM(ca.File)
+		if err != nil {
+			return nil, fmt.Errorf("ca %s: %w", ca.Name, err)
+		}
+		d.CAs = append(d.CAs, namedPEM{ca.Name, pem})
+	}
+	if verified {
+		d.SystemCAs = systemCAs(p.opts.Facts.CAFiles)
+	}
+	return d, nil
+}
+
+// systemCAs gives the certificates of the system's authorities; none is not an error here,
+// because only relays that verify need them, and those say so.
+func systemCAs(files []string) []byte {
+	for _, f := range files {
+		if pem, err := readPEM(f); err == nil {
+			return pem
+		}
+	}
+	return nil
+}
+
+// readPKIs reads keys and certificates and checks that they belong together.
+func readPKIs(pkis []config.PKI) (keys, chains []namedPEM, err error) {
+	for _, pki := range pkis {
+		if pki.Cert == "" || pki.Key == "" {
+			return nil, nil, fmt.Errorf("pki %s: needs a cert and a key", pki.Name)
+		}
+		chain, err := readPEM(pki.Cert)
+		if err != nil {
+			return nil, nil, fmt.Errorf("pki %s: %w", pki.Name, err)
+		}
+		key, err := readKey(pki.Key)
+		if err == nil {
+			err = checkPair(chain, key)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("pki %s: %w", pki.Name, err)
+		}
+		keys = append(keys, namedPEM{pki.Name, key})
+		chains = append(chains, namedPEM{pki.Name, oneChain(chain)})
+	}
+	return keys, chains, nil
+}
+
+// readKey refuses a key that others can read, as smtpd.conf(5) asks for.
+func readKey(path string) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if st.Mode().Perm()&0o037 != 0 {
+		return nil, errors.New(path + ": insecure permissions: must not be writable by the group or readable by others")
+	}
+	return readPEM(path)
+}

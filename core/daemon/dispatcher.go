@@ -1,0 +1,290 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/privdrop"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/smtp"
+	"github.com/godwit-mta/godwit/core/stats"
+)
+
+// dispatcherRole runs the SMTP sessions, in and out. It has no files, no keys and no
+// envelopes of its own.
+type dispatcherRole struct {
+	m     *member
+	stats stats.Counters
+	ids   messageIDs
+	heads sync.Pool // of *headBuffer
+	relay relayer
+
+	cfg  atomic.Pointer[dispatcherSettings]
+	next *dispatcherSettings
+
+	ctx      context.Context // ends when sessions are to finish
+	stop     context.CancelFunc
+	sessions sync.WaitGroup
+	count    atomic.Int64
+	most     int64 // sessions at a time
+	paused   atomic.Bool
+}
+
+// dispatcherSettings is a configuration in the form in which it is used. Sessions keep
+// the one with which they began.
+type dispatcherSettings struct {
+	dispatcherConfig
+	listeners []*listener
+	local     *listener // behind the control socket
+	accepting sync.WaitGroup
+}
+
+// listener is a socket and what sessions on it are like.
+type listener struct {
+	boundListener
+	socket net.Listener
+	smtp   *smtp.Config
+	submit bool // mail is completed with Date and Message-ID
+}
+
+// fdReserve is how many descriptors are kept for other things than sessions.
+const fdReserve = 32
+
+func newDispatcher(m *member) *dispatcherRole {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000}
+	if limit, err := privdrop.RaiseFileLimit(); err == nil && limit > 4*fdReserve {
+		d.most = int64(min(limit, 1<<20)-fdReserve) * 3 / 4 // the rest is for relaying
+	}
+	d.ids.m = m
+	d.heads.New = func() any { return new(headBuffer) }
+	d.relay.init(d)
+	return d
+}
+
+func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
+	s := new(dispatcherSettings)
+	if err := r.Decode(&s.dispatcherConfig); err != nil {
+		return err
+	}
+	if len(sockets) != len(s.Listeners) {
+		return fmt.Errorf("dispatcher: %d sockets for %d listeners", len(sockets), len(s.Listeners))
+	}
+	certs, err := d.certificates(s)
+	if err != nil {
+		return err
+	}
+	for i, f := range sockets {
+		l, err := s.listener(&s.Listeners[i], certs)
+		if err == nil {
+			l.socket, err = net.FileListener(f)
+		}
+		f.Close()
+		if err != nil {
+			s.close()
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	s.local = s.localListener()
+	if err := d.relay.prepare(s); err != nil {
+		s.close()
+		return err
+	}
+	d.next = s
+	return nil
+}
+
+func (s *dispatcherSettings) close() {
+	for _, l := range s.listeners {
+		l.socket.Close()
+	}
+}
+
+// activate listens by the new configuration and no longer by the old one. Connections that
+// wait on a socket which both have are not lost: the socket stays open in the parent.
+func (d *dispatcherRole) activate() {
+	first := d.cfg.Load() == nil
+	if first && d.next.PausedSMTP {
+		d.paused.Store(true)
+	}
+	d.relay.activate()
+	old := d.cfg.Swap(d.next)
+	d.next = nil
+	if old != nil {
+		old.close()
+	}
+	if !d.paused.Load() {
+		d.listen(d.cfg.Load())
+	}
+}
+
+func (d *dispatcherRole) abandon() {
+	if d.next != nil {
+		d.next.close()
+		d.next = nil
+	}
+}
+
+func (d *dispatcherRole) listen(s *dispatcherSettings) {
+	for _, l := range s.listeners {
+		s.accepting.Go(func() { d.accept(s, l) })
+	}
+}
+
+// accept takes connections until the socket is closed.
+func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
+	for {
+		conn, err := l.socket.Accept()
+		if err != nil {
+			if d.ctx.Err() != nil || strings.Contains(err.Error(), net.ErrClosed.Error()) {
+				return
+			}
+			d.m.log.Warnf("smtp: accept on %s: %v", l.Addr, err)
+			select {
+			case <-time.After(100 * time.Millisecond): // descriptors have to come back first
+			case <-d.ctx.Done():
+				return
+			}
+			continue
+		}
+		if d.count.Add(1) > d.most || d.paused.Load() {
+			d.count.Add(-1)
+			d.sessions.Go(func() { turnAway(conn, s.Hostname) })
+			continue
+		}
+		d.sessions.Go(func() {
+			defer d.count.Add(-1)
+			d.serve(s, l, conn)
+		})
+	}
+}
+
+// turnAway tells a client to come back.
+func turnAway(conn net.Conn, hostname string) {
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	_, _ = fmt.Fprintf(conn, "421 4.3.2 %s Service not available, try again later\r\n", hostname)
+	conn.Close()
+}
+
+func (d *dispatcherRole) serve(s *dispatcherSettings, l *listener, conn net.Conn) {
+	peer := smtp.Peer{UID: -1}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		peer.Remote = a.AddrPort()
+	}
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		peer.Local = a.AddrPort()
+	}
+	family := stats.SMTPSessionInet4
+	if peer.Remote.Addr().Unmap().Is6() {
+		family = stats.SMTPSessionInet6
+	}
+	d.stats.Counter(family).Add(1)
+	d.session(s, l, conn, peer)
+}
+
+func (d *dispatcherRole) session(s *dispatcherSettings, l *listener, conn net.Conn, peer smtp.Peer) {
+	now := d.stats.Counter(stats.SMTPSession)
+	now.Add(1)
+	defer now.Add(-1)
+	smtp.Serve(d.ctx, conn, peer, l.smtp, &backend{d, s, l}, d.m.log.NewTrace())
+}
+
+func (d *dispatcherRole) handle(from Role, r *ipc.Request) {
+	switch {
+	case r.Kind == kindRelay && from == Queue:
+		d.relay.task(r)
+	case r.Kind == kindStats:
+		r.Reply(&statsReply{d.stats.Snapshot()})
+	case r.Kind == kindAdmin && from == Control:
+		r.Go(func() { d.admin(r) })
+	default:
+		r.Fail(fmt.Errorf("dispatcher: message %d of %s", r.Kind, from))
+	}
+}
+
+// drain lets sessions finish what they are at.
+func (d *dispatcherRole) drain(ctx context.Context) {
+	if s := d.cfg.Load(); s != nil {
+		s.close()
+	}
+	d.stop()
+	d.relay.drain(ctx)
+	done := make(chan struct{})
+	go func() { d.sessions.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// listener makes the settings of sessions on one address.
+func (s *dispatcherSettings) listener(b *boundListener, certs map[string]*tls.Certificate) (*listener, error) {
+	l := &listener{boundListener: *b, submit: b.Addr.Addr().IsLoopback() || b.Addr.Port() == 587 || b.Addr.Port() == 465}
+	l.smtp = s.sessionConfig(b.Hostname)
+	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
+	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
+	if b.TLS || b.SMTPS || b.TLSRequire {
+		config, err := serverTLS(b, certs)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", b.Pos.File, b.Pos.Line, err)
+		}
+		l.smtp.TLSConfig = config
+	}
+	return l, nil
+}
+
+func (s *dispatcherSettings) localListener() *listener {
+	l := &listener{submit: true}
+	l.Tag, l.MaskSrc = s.Socket.Tag, s.Socket.MaskSrc
+	l.smtp = s.sessionConfig("")
+	l.smtp.Normalize, l.smtp.DSN = true, !s.Socket.NoDSN
+	return l
+}
+
+func (s *dispatcherSettings) sessionConfig(hostname string) *smtp.Config {
+	if hostname == "" {
+		hostname = s.Hostname
+	}
+	return &smtp.Config{Hostname: hostname, Ident: "Godwit", MaxMessageSize: s.MaxMessageSize,
+		MaxRcpt: s.MaxRcpt, MaxMails: s.MaxMails}
+}
+
+// certificates joins each chain with its key in the crypto process.
+func (d *dispatcherRole) certificates(s *dispatcherSettings) (map[string]*tls.Certificate, error) {
+	certs := make(map[string]*tls.Certificate, len(s.Chains))
+	for _, chain := range s.Chains {
+		cert, err := remoteCertificate(chain, d.m.peers[Crypto])
+		if err != nil {
+			return nil, err
+		}
+		certs[chain.Name] = cert
+	}
+	return certs, nil
+}
+
+// serverTLS offers the certificates of a listener. The name that the client asks for is
+// looked for in the certificates, the first one is for everybody else.
+func serverTLS(b *boundListener, certs map[string]*tls.Certificate) (*tls.Config, error) {
+	names := b.PKI
+	if len(names) == 0 {
+		names = []string{b.Hostname, "*"}
+	}
+	var own []tls.Certificate
+	for _, name := range names {
+		if c := certs[name]; c != nil {
+			own = append(own, *c)
+		}
+	}
+	if len(own) == 0 {
+		return nil, fmt.Errorf("listener with TLS has no pki, and there is none for %q or \"*\"", b.Hostname)
+	}
+	return &tls.Config{Certificates: own, MinVersion: tls.VersionTLS12}, nil
+}

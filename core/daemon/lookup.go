@@ -1,0 +1,254 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/compat/user"
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/dns"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/expand"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/rules"
+	"github.com/godwit-mta/godwit/core/stats"
+	"github.com/godwit-mta/godwit/core/table"
+)
+
+// lookupRole answers questions: which envelopes a recipient becomes, and what the DNS
+// says. It alone makes envelopes.
+type lookupRole struct {
+	m     *member
+	dns   *dns.Resolver
+	stats stats.Counters
+	cfg   atomic.Pointer[lookupSettings]
+	next  *lookupSettings
+	ctx   context.Context
+	stop  context.CancelFunc
+}
+
+// lookupSettings is a configuration in the form in which it is used.
+type lookupSettings struct {
+	lookupConfig
+	tables   *table.Set
+	expander *expand.Expander
+}
+
+func newLookup(m *member) *lookupRole {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &lookupRole{m: m, ctx: ctx, stop: cancel,
+		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
+}
+
+func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
+	s := new(lookupSettings)
+	if err := r.Decode(&s.lookupConfig); err != nil {
+		return err
+	}
+	var err error
+	s.tables, err = table.NewSet(s.Tables, table.Sources{Users: systemUsers{},
+		Facts: table.Facts{Hostname: s.Hostname, Addresses: s.Interfaces, SubAddrDelim: s.SubAddrDelim}})
+	if err != nil {
+		return err
+	}
+	matcher, err := rules.New(s.Rules, s.tables, l.m.log)
+	if err != nil {
+		return err
+	}
+	cfg := &config.Config{Actions: s.Actions, SubAddrDelim: s.SubAddrDelim}
+	s.expander, err = expand.New(cfg, expand.Sources{Tables: s.tables, Rules: matcher, Forward: l.forward,
+		DaemonUser: s.DaemonUser, Log: l.m.log})
+	if err != nil {
+		return err
+	}
+	l.next = s
+	return nil
+}
+
+func (l *lookupRole) activate() { l.cfg.Store(l.next); l.next = nil }
+func (l *lookupRole) abandon()  { l.next = nil }
+
+func (l *lookupRole) drain(context.Context) { l.stop() }
+
+func (l *lookupRole) handle(from Role, r *ipc.Request) {
+	switch {
+	case r.Kind == kindRecipient && from == Dispatcher, r.Kind == kindNoticeRecipient && from == Queue:
+		r.Go(func() { l.recipient(r) })
+	case r.Kind == kindPTR && from == Dispatcher:
+		r.Go(func() { l.ptr(r) })
+	case r.Kind == kindMX && from == Dispatcher:
+		r.Go(func() { l.mx(r) })
+	case r.Kind == kindHost && from == Dispatcher:
+		r.Go(func() { l.host(r) })
+	case r.Kind == kindUserinfo && from == Parent:
+		r.Go(func() { l.userinfo(r) })
+	case r.Kind == kindAdmin && from == Control:
+		r.Go(func() { l.admin(r) })
+	case r.Kind == kindStats:
+		r.Reply(&statsReply{l.stats.Snapshot()})
+	default:
+		r.Fail(fmt.Errorf("lookup: message %d of %s", r.Kind, from))
+	}
+}
+
+// recipient decides about a recipient and sends the envelopes to the queue. The answer
+// goes out after them.
+func (l *lookupRole) recipient(r *ipc.Request) {
+	var req recipientRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	envs, err := l.expand(ctx, &req)
+	if err == nil {
+		n := newEnvelopes{Message: req.Message, Index: req.Index, Envelopes: envs}
+		if l.m.peers[Queue].Send(kindEnvelopes, &n) != nil {
+			err = tempError("")
+		}
+	}
+	if err != nil {
+		r.Reply(refusal(err))
+		return
+	}
+	r.Reply(&recipientReply{Envelopes: len(envs)})
+}
+
+// tempError is the reply when something failed that is none of the client's business.
+func tempError(text string) *gosmtp.SMTPError {
+	if text == "" {
+		text = "Temporary Error"
+	}
+	return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: text}
+}
+
+func refusal(err error) *recipientReply {
+	var reply *gosmtp.SMTPError
+	if !errors.As(err, &reply) {
+		reply = tempError("")
+	}
+	return &recipientReply{Code: reply.Code, Enhanced: reply.EnhancedCode[:], Text: reply.Message}
+}
+
+func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*envelope.Envelope, error) {
+	cfg := l.cfg.Load()
+	sender, err := address.ParsePath(req.Sender)
+	if err != nil {
+		return nil, err
+	}
+	rcpt, err := address.ParsePath(req.Rcpt)
+	if err != nil {
+		return nil, err
+	}
+	in := &req.Session
+	for _, a := range []*address.Address{&sender, &rcpt} {
+		if !a.Null() && a.Domain == "" {
+			a.Domain = in.SMTPName
+		}
+	}
+	s := &rules.Session{Local: in.Local, Addr: in.Addr, RDNS: in.RDNS, FCrDNS: in.FCrDNS, Helo: in.Helo, Tag: in.Tag,
+		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}
+	base := baseEnvelope(req, sender, rcpt)
+	envs, err := cfg.expander.Expand(ctx, s, base)
+	for _, e := range envs {
+		if e.TTL == 0 {
+			e.TTL = cfg.QueueTTL
+		}
+	}
+	return envs, err
+}
+
+// baseEnvelope is what all envelopes of a recipient have in common.
+func baseEnvelope(req *recipientRequest, sender, rcpt address.Address) *envelope.Envelope {
+	in := &req.Session
+	e := &envelope.Envelope{Tag: in.Tag, SMTPName: in.SMTPName, Helo: in.Helo, Hostname: in.RDNS, Username: in.Username,
+		Sockaddr: "local", Sender: sender, Rcpt: rcpt, Created: time.Unix(time.Now().Unix(), 0),
+		Notify: envelope.Notify(req.Notify), Ret: req.Ret, EnvID: req.EnvID, ORcpt: req.ORcpt}
+	if !in.Local {
+		e.Sockaddr = addrText(in.Addr)
+	}
+	if e.Hostname == "" {
+		e.Hostname = e.Sockaddr
+	}
+	if in.Authenticated || in.Local {
+		e.Flags |= envelope.Authenticated
+	}
+	if in.TLS {
+		e.Flags |= envelope.TLS
+	}
+	if req.Notice {
+		e.Flags |= envelope.BounceMessage
+	}
+	return e
+}
+
+// addrText writes IPv6 addresses in brackets, as logs and envelopes do.
+func addrText(a netip.Addr) string {
+	a = a.Unmap()
+	if a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return a.String()
+}
+
+// forward asks the parent for a user's .forward.
+func (l *lookupRole) forward(ctx context.Context, u table.User) ([]byte, bool, error) {
+	var reply forwardReply
+	req := forwardRequest{User: u.Name, UID: u.UID, Home: u.Home}
+	if err := l.m.parent.Call(ctx, kindForward, &req, &reply); err != nil {
+		return nil, false, err
+	}
+	if reply.Error != "" {
+		if reply.Insecure {
+			return nil, false, fmt.Errorf("%w: %s", expand.ErrInsecure, reply.Error)
+		}
+		return nil, false, errors.New(reply.Error)
+	}
+	return reply.Content, reply.Found, nil
+}
+
+// userinfo tells the parent who a user of a table is.
+func (l *lookupRole) userinfo(r *ipc.Request) {
+	var req userinfoRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	reply := &userinfoReply{}
+	value, found, err := l.cfg.Load().tables.Lookup(ctx, req.Table, table.UserInfo, req.User)
+	if err == nil && found {
+		var u table.User
+		if u, err = table.ParseUser(req.User, value); err == nil {
+			reply.Found, reply.UID, reply.GID, reply.Home = true, u.UID, u.GID, u.Home
+		}
+	}
+	if err != nil {
+		reply.Error = err.Error()
+	}
+	r.Reply(reply)
+}
+
+// systemUsers is the table of the system's users.
+type systemUsers struct{}
+
+func (systemUsers) Lookup(_ context.Context, name string) (table.User, bool, error) {
+	u, err := user.Lookup(name)
+	if errors.Is(err, user.ErrNotFound) {
+		return table.User{}, false, nil
+	}
+	if err != nil {
+		return table.User{}, false, err
+	}
+	return table.User{Name: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}, true, nil
+}

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godwit-mta/godwit/core/dns"
+	"github.com/godwit-mta/godwit/core/ipc"
+)
+
+func (l *lookupRole) ptr(r *ipc.Request) {
+	var req addrRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	p, err := l.dns.LookupPTR(ctx, req.Addr)
+	failed := err != nil
+	var de *dns.Error
+	if errors.As(err, &de) && de.NotFound {
+		failed = false
+	}
+	r.Reply(&ptrReply{Name: p.Name, Confirmed: p.Confirmed, Failed: failed})
+}
+
+func (l *lookupRole) mx(r *ipc.Request) {
+	var req nameRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	found, err := l.dns.LookupMX(ctx, req.Name)
+	reply := &mxReply{Error: toDNSError(err)}
+	for _, mx := range found {
+		reply.Hosts = append(reply.Hosts, mxHost{Name: mx.Host, Preference: mx.Preference, Addrs: mx.Addrs})
+	}
+	r.Reply(reply)
+}
+
+func (l *lookupRole) host(r *ipc.Request) {
+	var req nameRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	defer cancel()
+	family := dns.AnyFamily
+	switch req.Family {
+	case "inet4":
+		family = dns.IPv4
+	case "inet6":
+		family = dns.IPv6
+	}
+	addrs, err := l.dns.LookupHost(ctx, req.Name, family)
+	r.Reply(&hostReply{Addrs: addrs, Error: toDNSError(err)})
+}
+
+func toDNSError(err error) *dnsError {
+	if err == nil {
+		return nil
+	}
+	var de *dns.Error
+	if !errors.As(err, &de) {
+		return &dnsError{Text: err.Error()}
+	}
+	return &dnsError{Text: de.Text, Permanent: !de.Temporary(), NotFound: de.NotFound}
+}
+
+// err gives the error back as the resolver made it.
+func (e *dnsError) err() error {
+	if e == nil {
+		return nil
+	}
+	kind := dns.Temporary
+	if e.Permanent {
+		kind = dns.Permanent
+	}
+	return &dns.Error{Kind: kind, NotFound: e.NotFound, Text: e.Text}
+}

@@ -1,0 +1,259 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/privdrop"
+	"github.com/godwit-mta/godwit/compat/sandbox"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// worker is what a role does. Its methods are called one at a time, but for handle, which
+// each peer's connection calls on its own.
+type worker interface {
+	// prepare reads its part of a configuration and gets ready to use it.
+	prepare(r *ipc.Request, listeners []*os.File) error
+	// activate uses what was prepared; abandon forgets it.
+	activate()
+	abandon()
+	// handle answers a message of the parent or of a peer. It must not wait.
+	handle(from Role, r *ipc.Request)
+	// drain ends what can be ended and waits for the rest until ctx is done.
+	drain(ctx context.Context)
+}
+
+// member is a process that the parent started, seen from inside.
+type member struct {
+	role      Role
+	parent    *ipc.Conn
+	log       *trace.Logger
+	peers     map[Role]*ipc.Conn
+	listeners []*os.File
+	work      worker
+	prepared  bool
+	active    bool
+	serving   sync.WaitGroup
+}
+
+// RunMember is the life of a role: sock is the socket to the parent. It returns when the
+// parent closes the socket or goes away, and with an error when the role cannot go on.
+func RunMember(role Role, sock *net.UnixConn) error {
+	conn := ipc.New(sock)
+	m := &member{role: role, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
+	err := conn.Serve(m.fromParent)
+	for _, peer := range m.peers {
+		peer.Close()
+	}
+	m.serving.Wait()
+	if c, ok := m.work.(io.Closer); ok {
+		c.Close()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (m *member) fromParent(r *ipc.Request) {
+	switch r.Kind {
+	case kindHello:
+		m.answer(r, m.hello(r))
+	case kindPeer:
+		m.answer(r, m.addPeer(r))
+	case kindListener:
+		m.listeners = append(m.listeners, r.Files()...)
+	case kindPrepare:
+		listeners := m.listeners
+		m.listeners = nil
+		if m.work == nil {
+			r.Fail(errors.New("no hello"))
+			return
+		}
+		err := m.work.prepare(r, listeners)
+		m.prepared = err == nil
+		m.answer(r, err)
+	case kindActivate:
+		if !m.prepared {
+			r.Fail(errors.New("nothing is prepared"))
+			return
+		}
+		m.prepared = false
+		m.work.activate()
+		m.serve()
+		r.Reply(nil)
+	case kindAbandon:
+		m.prepared = false
+		m.work.abandon()
+		r.Reply(nil)
+	case kindDrain:
+		r.Go(func() { m.drain(r) })
+	case kindVerbosity:
+		var v verbosity
+		if r.Decode(&v) == nil {
+			m.log.SetVerbose(v.Verbose)
+			m.log.SetTraced(trace.Subsystem(v.Traced))
+		}
+		r.Reply(nil)
+	default:
+		if m.work != nil {
+			m.work.handle(Parent, r)
+		}
+	}
+}
+
+func (m *member) answer(r *ipc.Request, err error) {
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(nil)
+}
+
+// hello makes the process what its role may be. Nothing of what strangers send has been
+// read before.
+func (m *member) hello(r *ipc.Request) error {
+	if m.work != nil {
+		return errors.New("second hello")
+	}
+	var h hello
+	if err := r.Decode(&h); err != nil {
+		return err
+	}
+	_ = time.Now().Local().String() // the time zone is read from a file, once
+	sink, err := m.sink(&h, r.Files())
+	if err != nil {
+		return err
+	}
+	m.log = trace.New(sink)
+	m.log.SetVerbose(h.Verbose)
+	m.log.SetTraced(trace.Subsystem(h.Traced))
+	if h.Drop {
+		if err := m.drop(&h); err != nil {
+			return fmt.Errorf("%s: %w", m.role, err)
+		}
+	}
+	m.work = newWorker(m, &h)
+	return nil
+}
+
+func (m *member) drop(h *hello) error {
+	privdrop.Umask(0o077)
+	if err := privdrop.NoNewPrivs(); err != nil {
+		return err
+	}
+	if h.UID == 0 {
+		return errors.New("will not run as root")
+	}
+	id := privdrop.Identity{User: h.User, UID: h.UID, GID: h.GID, Groups: h.Groups}
+	if err := privdrop.Drop(h.Root, id); err != nil {
+		return err
+	}
+	if m.role == Agent {
+		if err := os.Chdir(h.Home); err != nil {
+			return os.Chdir("/")
+		}
+		return nil
+	}
+	report, err := sandbox.Enter(profileOf(m.role))
+	if err != nil {
+		return err
+	}
+	m.log.Debugf("%s: %s", m.role, report)
+	return nil
+}
+
+// sink gives where the lines of this process go. In the foreground that is standard error,
+// otherwise the socket to the system's log that the parent opened.
+func (m *member) sink(h *hello, files []*os.File) (trace.Sink, error) {
+	if h.Stderr || len(files) == 0 {
+		for _, f := range files {
+			f.Close()
+		}
+		return NewStderrSink(os.Stderr), nil
+	}
+	return newSyslogSink(files[0], m.parent)
+}
+
+func (m *member) addPeer(r *ipc.Request) error {
+	var p peer
+	if err := r.Decode(&p); err != nil {
+		return err
+	}
+	files := r.Files()
+	if len(files) != 1 {
+		return errors.New("peer without a socket")
+	}
+	conn, err := ipc.FromFile(files[0])
+	if err != nil {
+		return err
+	}
+	m.peers[Role(p.Role)] = conn
+	return nil
+}
+
+// serve begins to listen to the peers; once, at the first activation.
+func (m *member) serve() {
+	if m.active {
+		return
+	}
+	m.active = true
+	for role, conn := range m.peers {
+		m.serving.Go(func() {
+			err := conn.Serve(func(r *ipc.Request) { m.work.handle(role, r) })
+			m.log.Debugf("%s: connection to %s ended: %v", m.role, role, err)
+			if m.role == Agent {
+				m.parent.Close()
+			}
+		})
+	}
+}
+
+func (m *member) drain(r *ipc.Request) {
+	var d drain
+	if err := r.Decode(&d); err != nil {
+		r.Fail(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.Wait))
+	defer cancel()
+	m.work.drain(ctx)
+	r.Reply(nil)
+}
+
+func profileOf(r Role) sandbox.Profile {
+	switch r {
+	case Control:
+		return sandbox.Control
+	case Crypto:
+		return sandbox.Crypto
+	case Lookup:
+		return sandbox.Lookup
+	case Dispatcher:
+		return sandbox.Dispatcher
+	}
+	return sandbox.Queue
+}
+
+func newWorker(m *member, h *hello) worker {
+	switch m.role {
+	case Control:
+		return newControl(m)
+	case Crypto:
+		return newCrypto(m)
+	case Lookup:
+		return newLookup(m)
+	case Dispatcher:
+		return newDispatcher(m)
+	case Queue:
+		return newQueue(m, h.Spool)
+	}
+	return newAgent(m, h)
+}

@@ -1,0 +1,351 @@
+package daemon
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/stats"
+)
+
+// The messages between the processes. "->" says who sends; a line without "answer" wants
+// none.
+const (
+	// parent -> any member
+	kindHello     ipc.Kind = iota + 1 // hello; answer nil
+	kindPeer                          // peer and its socket; answer nil
+	kindListener                      // a listening socket, for the next kindPrepare
+	kindPrepare                       // the role's part of the configuration; answer nil
+	kindActivate                      // answer nil
+	kindAbandon                       // answer nil
+	kindDrain                         // drain; answer nil when done
+	kindVerbosity                     // verbosity; answer nil
+
+	// any member -> parent
+	kindLogLine // logLine
+
+	// dispatcher -> crypto
+	kindSign // signRequest; answer signature
+
+	// dispatcher -> lookup
+	kindRecipient // recipientRequest; answer recipientReply
+	kindPTR       // addrRequest; answer ptrReply
+	kindMX        // nameRequest; answer mxReply
+	kindHost      // nameRequest; answer hostReply
+
+	// lookup -> queue, and the queue's own notices by way of lookup
+	kindEnvelopes // newEnvelopes
+
+	// queue -> lookup
+	kindNoticeRecipient // recipientRequest; answer recipientReply
+
+	// dispatcher -> queue
+	kindReserve  // reserveRequest; answer reserveReply
+	kindBodyFile // messageRef; answer nil and a descriptor
+	kindCommit   // commitRequest; answer commitReply
+	kindAbort    // messageRef
+	kindResults  // results
+	kindBody     // bodyRequest; answer bodyReply, and a descriptor when it is large
+
+	// queue -> dispatcher
+	kindRelay // relayTask
+
+	// queue -> parent
+	kindAgent // agentRequest; answer agentReply and a socket
+
+	// queue -> agent
+	kindDeliver // deliverRequest; answer mda.Outcome
+
+	// lookup -> parent
+	kindForward // forwardRequest; answer forwardReply
+
+	// parent -> lookup
+	kindUserinfo // userinfoRequest; answer userinfoReply
+
+	// control -> parent, queue, dispatcher, lookup
+	kindAdmin // a request of core/control, whatever its kind there
+	kindStats // answer statsReply
+)
+
+// hello is what a member is told before anything else.
+type hello struct {
+	Stderr  bool // log to standard error
+	Verbose bool
+	Traced  uint32
+	Drop    bool // give up root
+	Root    string
+	User    string
+	UID     uint32
+	GID     uint32
+	Groups  []uint32
+	Home    string // of an agent
+	Spool   string // the queue's directory, as it is seen from inside Root
+}
+
+type peer struct{ Role string }
+
+type drain struct{ Wait int64 } // nanoseconds
+
+type verbosity struct {
+	Verbose bool
+	Traced  uint32
+}
+
+type logLine struct {
+	Level uint8
+	Line  string
+}
+
+// signRequest asks for a signature by the key of a pki. Hash is a crypto.Hash, PSS asks
+// for RSASSA-PSS with a salt as long as the hash.
+type signRequest struct {
+	PKI    string
+	Digest []byte
+	Hash   uint
+	PSS    bool
+}
+
+type signature struct{ Bytes []byte }
+
+// session is what is known of a client when it names a recipient.
+type session struct {
+	Local         bool // over the local socket
+	Addr          netip.Addr
+	RDNS          string // name of the client; "" when it has none
+	FCrDNS        bool   // RDNS resolves back to Addr
+	Helo          string
+	Tag           string
+	SMTPName      string
+	TLS           bool
+	Authenticated bool
+	Username      string
+}
+
+// recipientRequest asks who gets a message. The envelopes go from lookup to the queue.
+type recipientRequest struct {
+	Message envelope.MessageID
+	Session session
+	Sender  string
+	Rcpt    string
+	Notify  uint8
+	Ret     string
+	EnvID   string
+	ORcpt   string
+	Index   int  // which RCPT of the transaction this is
+	Notice  bool // the message is a notice of ours
+}
+
+// recipientReply is the refusal (Code is not 0), or how many envelopes were sent.
+type recipientReply struct {
+	Code      int
+	Enhanced  []int
+	Text      string
+	Envelopes int
+}
+
+// newEnvelopes are the envelopes that one RCPT became.
+type newEnvelopes struct {
+	Message   envelope.MessageID
+	Index     int
+	Envelopes []*envelope.Envelope
+}
+
+type addrRequest struct{ Addr netip.Addr }
+
+type ptrReply struct {
+	Name      string
+	Confirmed bool
+	Failed    bool // no answer now
+}
+
+type nameRequest struct {
+	Name   string
+	Family string
+}
+
+type mxHost struct {
+	Name       string
+	Preference uint16
+	Addrs      []netip.Addr
+}
+
+// dnsError is an error of a look-up that can travel.
+type dnsError struct {
+	Text      string
+	Permanent bool
+	NotFound  bool
+}
+
+type mxReply struct {
+	Hosts []mxHost
+	Error *dnsError
+}
+
+type hostReply struct {
+	Addrs []netip.Addr
+	Error *dnsError
+}
+
+type reserveRequest struct{ N int }
+
+type reserveReply struct{ IDs []envelope.MessageID }
+
+// messageRef names a message under way. Envelopes is the number that were announced for it.
+type messageRef struct {
+	Message   envelope.MessageID
+	Envelopes int
+}
+
+// commitRequest ends a transaction. Body is nil when the message is in the file that
+// kindBodyFile gave.
+type commitRequest struct {
+	Message   envelope.MessageID
+	Envelopes int
+	Body      []byte
+	Size      int64
+}
+
+// commitReply names the envelopes in the order of the RCPTs, the last one of each.
+type commitReply struct {
+	NoSpace bool
+	Error   string
+	IDs     []envelope.ID
+}
+
+// relayTask is one message and those of its recipients who go through one relay. The
+// message itself comes with it only when it is small.
+type relayTask struct {
+	Action    string
+	Envelopes []*envelope.Envelope
+	Body      []byte // nil: to be asked for with kindBody
+	Size      int64
+}
+
+// bodyRequest asks for the message of an envelope that is being relayed.
+type bodyRequest struct{ Envelope envelope.ID }
+
+// bodyReply is the message, or nothing when its descriptor comes along.
+type bodyReply struct{ Body []byte }
+
+type results struct{ Results []envelope.Result }
+
+// agentRequest asks for an agent of a user. Mailbox asks for one that may lock and append
+// to the user's system mailbox and does nothing else.
+type agentRequest struct {
+	User     string
+	UserBase string
+	Mailbox  bool
+}
+
+// agentReply says what the agent's user is, or why there is none.
+type agentReply struct {
+	Error     string
+	Permanent bool
+	Home      string
+	UID       uint32
+	GID       uint32
+}
+
+// deliverRequest is one delivery by an agent. The message comes with it: Body, or a
+// descriptor when it is large.
+type deliverRequest struct {
+	Method     uint8
+	Path       string
+	Junk       bool
+	RcptTo     bool
+	User       string
+	Sender     address.Address
+	Rcpt       address.Address
+	Dest       address.Address
+	Subaddress string
+	Hostname   string
+	Body       []byte
+	Size       int64
+}
+
+// forwardRequest asks for a user's .forward. The file must belong to UID.
+type forwardRequest struct {
+	User string
+	UID  uint32
+	Home string
+}
+
+type forwardReply struct {
+	Found    bool
+	Content  []byte
+	Error    string
+	Insecure bool // others could have written it; permanent
+}
+
+type userinfoRequest struct{ Table, User string }
+
+type userinfoReply struct {
+	Found bool
+	Error string
+	UID   uint32
+	GID   uint32
+	Home  string
+}
+
+type statsReply struct{ Values []stats.Value }
+
+// The parts of the configuration, one a role.
+
+type controlConfig struct{ Started int64 } // Unix time
+
+type cryptoConfig struct{ Keys []namedPEM }
+
+type namedPEM struct {
+	Name string
+	PEM  []byte
+}
+
+type lookupConfig struct {
+	Hostname     string
+	SubAddrDelim string
+	QueueTTL     time.Duration
+	Tables       []config.Table
+	Actions      []config.Action
+	Rules        []config.Rule
+	Interfaces   []netip.Addr
+	DaemonUser   string
+}
+
+type dispatcherConfig struct {
+	Hostname       string
+	MaxMessageSize int64
+	MaxRcpt        int
+	MaxMails       int
+	Listeners      []boundListener // in the order of the sockets
+	Socket         config.SocketListener
+	Chains         []namedPEM // certificates of the pkis
+	CAs            []namedPEM
+	SystemCAs      []byte
+	Relays         []config.Action
+	Tables         []config.Table // static ones that relays name
+	MTALimits      []config.MTALimits
+	Interfaces     []netip.Addr
+	PausedSMTP     bool
+}
+
+// boundListener is an address of a listener.
+type boundListener struct {
+	config.Listener
+	Addr netip.AddrPort
+}
+
+type queueConfig struct {
+	Hostname      string
+	QueueTTL      time.Duration
+	SubAddrDelim  string
+	WarnIntervals []time.Duration
+	Actions       []config.Action
+	MDA           config.MDALimits
+	Scheduler     config.SchedulerLimits
+	PausedMDA     bool
+	PausedMTA     bool
+	MailboxDir    string
+}

@@ -1,0 +1,253 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/privdrop"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/trace"
+	"github.com/godwit-mta/godwit/platform"
+)
+
+// Options say how the daemon is to run; they come from the command line.
+type Options struct {
+	Version    string
+	ConfigFile string
+	Macros     map[string]string
+	Spool      string // directory of the queue
+	Socket     string // path of the control socket
+	PidFile    string // "" for none
+	Stderr     bool   // members log to standard error
+	Verbose    bool
+	Traced     trace.Subsystem
+	PausedMDA  bool
+	PausedMTA  bool
+	PausedSMTP bool
+	Facts      platform.Facts
+	Log        *trace.Logger
+	Sink       trace.Sink // behind Log; may hand out sockets to the system's log
+	Spawn      spawner
+	Reload     <-chan struct{} // asks for a reload
+	Ready      func()          // called once when mail is accepted; may be nil
+}
+
+// parent is the process that starts and watches the others.
+type parent struct {
+	opts     Options
+	log      *trace.Logger
+	root     bool
+	cfg      *config.Config
+	bound    *bindings
+	users    accounts
+	stop     chan struct{} // closed when smtpctl asks for it
+	admin    chan func()   // runs in the parent's loop
+	failures int
+}
+
+// Waits of the supervisor.
+const (
+	setupWait  = 10 * time.Second // for a member to answer while it starts
+	drainWait  = 20 * time.Second // for sessions and deliveries when stopping
+	backoffMax = 60 * time.Second
+	steadyTime = 60 * time.Second // a set that lived so long starts again at once
+)
+
+// Run runs the daemon until ctx is done. An error means that it could not start, or could
+// not go on; it is one line that says why.
+func Run(ctx context.Context, opts Options) error {
+	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot(),
+		stop: make(chan struct{}), admin: make(chan func())}
+	cfg, err := p.load()
+	if err != nil {
+		return err
+	}
+	if p.users, err = p.accounts(); err != nil {
+		return err
+	}
+	if err := p.directories(); err != nil {
+		return err
+	}
+	p.bound = newBindings()
+	defer p.bound.close()
+	if err := p.bound.openControl(opts.Socket); err != nil {
+		return err
+	}
+	if err := p.writePid(); err != nil {
+		return err
+	}
+	defer p.removePid()
+	p.log.Infof("info: Godwit %s starting", opts.Version)
+	defer p.log.Infof("Exiting")
+	return p.supervise(ctx, cfg)
+}
+
+// supervise keeps a set of members running. The first one has to come up; later ones are
+// started again until they do.
+func (p *parent) supervise(ctx context.Context, cfg *config.Config) error {
+	for first := true; ; first = false {
+		started := time.Now()
+		s, err := p.startSet(cfg)
+		if err != nil && first {
+			return err
+		}
+		if first && p.opts.Ready != nil {
+			p.opts.Ready()
+		}
+		if err == nil {
+			if err = p.watch(ctx, s); err == nil {
+				return nil
+			}
+			cfg = p.cfg
+		}
+		if time.Since(started) > steadyTime {
+			p.failures = 0
+		}
+		wait := p.backoff()
+		p.log.Warnf("%v; starting again in %s", err, wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		case <-p.stop:
+			return nil
+		}
+	}
+}
+
+// backoff gives the time to wait before the next start: none after the first death, then
+// doubling.
+func (p *parent) backoff() time.Duration {
+	p.failures++
+	if p.failures == 1 {
+		return 0
+	}
+	return min(time.Second<<min(p.failures-2, 10), backoffMax)
+}
+
+// watch serves a running set until the daemon is to stop (no error) or a member died.
+func (p *parent) watch(ctx context.Context, s *set) error {
+	for {
+		select {
+		case <-ctx.Done():
+			p.stopSet(s)
+			return nil
+		case <-p.stop:
+			p.stopSet(s)
+			return nil
+		case <-p.opts.Reload:
+			_ = p.reloadSet(s)
+		case f := <-p.admin:
+			f()
+		case d := <-s.died:
+			s.killAll()
+			return fmt.Errorf("lost process: %s %s", d.role, d.how)
+		}
+	}
+}
+
+// reloadSet uses the configuration file as it is now, or says why not.
+func (p *parent) reloadSet(s *set) error {
+	err := p.reload(s)
+	if err != nil {
+		p.log.Warnf("configuration not reloaded: %v", err)
+		return err
+	}
+	p.log.Infof("info: configuration reloaded")
+	return nil
+}
+
+// reload prepares a new configuration everywhere before anything is changed.
+func (p *parent) reload(s *set) error {
+	cfg, err := p.load()
+	if err != nil {
+		return err
+	}
+	before := p.bound.current
+	opened, err := p.bound.open(cfg)
+	if err != nil {
+		return err
+	}
+	if err := p.configure(s, cfg); err != nil {
+		p.bound.discard(opened)
+		p.bound.current = before
+		return err
+	}
+	p.bound.prune()
+	p.cfg = cfg
+	return nil
+}
+
+// startSet starts every member and configures it. On an error none is left.
+func (p *parent) startSet(cfg *config.Config) (*set, error) {
+	if _, err := p.bound.open(cfg); err != nil {
+		return nil, err
+	}
+	s, err := p.spawnSet()
+	if err != nil {
+		return nil, err
+	}
+	p.cfg = cfg
+	if err := p.configure(s, cfg); err != nil {
+		s.killAll()
+		return nil, err
+	}
+	return s, nil
+}
+
+// stopSet ends the sessions and deliveries, then the members.
+func (p *parent) stopSet(s *set) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	defer cancel()
+	go func() { // what the members still ask of us
+		for {
+			select {
+			case f := <-p.admin:
+				f()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for _, role := range []Role{Control, Dispatcher, Queue, Lookup, Crypto} {
+		c := s.members[role]
+		err := c.conn.Call(ctx, kindDrain, &drain{int64(drainWait - time.Second)}, nil)
+		if err != nil {
+			p.log.Warnf("%s did not stop in time: %v", role, err)
+		}
+	}
+	s.closeAll()
+}
+
+// load reads the configuration file and refuses what is not carried out yet.
+func (p *parent) load() (*config.Config, error) {
+	cfg, warnings, err := LoadConfig(p.opts.ConfigFile, p.opts.Macros, p.opts.Facts)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range warnings {
+		p.log.Warnf("%s", w)
+	}
+	var refused []error
+	for _, u := range cfg.Unsupported {
+		refused = append(refused, fmt.Errorf("%s:%d:%d: %s is not supported yet",
+			u.Pos.File, u.Pos.Line, u.Pos.Column, u.What))
+	}
+	return cfg, errors.Join(refused...)
+}
+
+func (p *parent) writePid() error {
+	if p.opts.PidFile == "" {
+		return nil
+	}
+	return os.WriteFile(p.opts.PidFile, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o644)
+}
+
+func (p *parent) removePid() {
+	if p.opts.PidFile != "" {
+		_ = os.Remove(p.opts.PidFile)
+	}
+}

@@ -1,0 +1,301 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/queue"
+	"github.com/godwit-mta/godwit/core/scheduler"
+	"github.com/godwit-mta/godwit/core/stats"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// queueRole keeps the messages, decides which envelope is due, starts deliveries and
+// makes notices.
+type queueRole struct {
+	m     *member
+	log   *trace.Logger
+	dir   string
+	stats stats.Counters
+
+	cfg  atomic.Pointer[queueSettings]
+	next *queueSettings
+
+	store    queue.Store
+	sched    *scheduler.Scheduler
+	incoming incoming
+	flightMu sync.Mutex
+	flight   map[envelope.ID]*envelope.Envelope // handed out, without a result yet
+	agents   agents
+	results  chan []envelope.Result
+	wake     chan struct{}
+	started  bool
+	ctx      context.Context // ends when the role drains
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+// queueSettings is a configuration in the form in which it is used.
+type queueSettings struct {
+	queueConfig
+	actions map[string]*config.Action
+}
+
+func newQueue(m *member, dir string) *queueRole {
+	ctx, cancel := context.WithCancel(context.Background())
+	q := &queueRole{m: m, log: m.log, dir: dir, ctx: ctx, stop: cancel,
+		results: make(chan []envelope.Result, 64), wake: make(chan struct{}, 1)}
+	q.flight = make(map[envelope.ID]*envelope.Envelope)
+	q.incoming.open = make(map[envelope.MessageID]*transaction)
+	q.agents.init(q)
+	return q
+}
+
+// prepare opens the store the first time: a spool that cannot be used is an error of the
+// configuration.
+func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
+	s := &queueSettings{actions: make(map[string]*config.Action)}
+	if err := r.Decode(&s.queueConfig); err != nil {
+		return err
+	}
+	for i := range s.Actions {
+		s.actions[s.Actions[i].Name] = &s.Actions[i]
+	}
+	if q.store == nil {
+		store, err := queue.OpenFS(q.dir, queue.Options{}, q.log)
+		if err != nil {
+			return fmt.Errorf("queue: %w", err)
+		}
+		q.store = store
+		q.sched = scheduler.New(scheduler.Limits{Inflight: s.Scheduler.MaxInflight}, time.Now)
+	}
+	q.next = s
+	return nil
+}
+
+func (q *queueRole) activate() {
+	q.cfg.Store(q.next)
+	cfg := q.next
+	q.next = nil
+	if q.started {
+		return
+	}
+	q.started = true
+	if cfg.PausedMDA {
+		q.sched.Pause(scheduler.Local)
+	}
+	if cfg.PausedMTA {
+		q.sched.Pause(scheduler.Relay)
+	}
+	q.running.Go(q.load)
+	q.running.Go(q.schedule)
+	q.running.Go(q.settle)
+}
+
+func (q *queueRole) abandon() { q.next = nil }
+
+// load schedules what was queued before; mail is accepted meanwhile.
+func (q *queueRole) load() {
+	err := q.store.Load(func(e *envelope.Envelope) error {
+		q.enqueue(e, e.LastTry.IsZero())
+		return q.ctx.Err()
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		q.log.Warnf("queue: %v", err)
+	}
+	q.nudge()
+}
+
+func (q *queueRole) handle(from Role, r *ipc.Request) {
+	switch {
+	case r.Kind == kindEnvelopes && from == Lookup:
+		q.addEnvelopes(r)
+	case r.Kind == kindReserve && from == Dispatcher:
+		r.Go(func() { q.reserve(r) })
+	case r.Kind == kindBodyFile && from == Dispatcher:
+		r.Go(func() { q.bodyFile(r) })
+	case r.Kind == kindCommit && from == Dispatcher:
+		q.commit(r)
+	case r.Kind == kindAbort && from == Dispatcher:
+		q.abort(r)
+	case r.Kind == kindResults && from == Dispatcher:
+		q.relayResults(r)
+	case r.Kind == kindBody && from == Dispatcher:
+		r.Go(func() { q.body(r) })
+	case r.Kind == kindStats:
+		r.Reply(q.statsReply())
+	case r.Kind == kindAdmin && from == Control:
+		r.Go(func() { q.admin(r) })
+	default:
+		r.Fail(fmt.Errorf("queue: message %d of %s", r.Kind, from))
+	}
+}
+
+// drain waits for what is under way and writes everything out.
+func (q *queueRole) drain(ctx context.Context) {
+	if !q.started {
+		return
+	}
+	q.sched.Pause(scheduler.Local)
+	q.sched.Pause(scheduler.Relay)
+	q.sched.Pause(scheduler.Bounce)
+	for q.sched.Counts().Inflight > 0 && ctx.Err() == nil {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	q.stop()
+	q.agents.closeAll()
+	q.running.Wait()
+	if err := q.store.Close(); err != nil {
+		q.log.Warnf("queue: %v", err)
+	}
+	q.store = nil
+}
+
+// Close is for the end without a drain: the journal keeps what it has.
+func (q *queueRole) Close() error {
+	q.stop()
+	q.agents.closeAll()
+	return nil
+}
+
+// nudge makes the scheduler's loop look again.
+func (q *queueRole) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enqueue schedules an envelope: at once when it is new, otherwise on the curve of its
+// attempts so far.
+func (q *queueRole) enqueue(e *envelope.Envelope, now bool) bool {
+	kind, group := q.place(e)
+	ttl := e.TTL
+	if ttl == 0 { // written by OpenSMTPD
+		ttl = q.settings().QueueTTL
+	}
+	at := time.Now()
+	due := at
+	if !now {
+		due = scheduler.Backoff(kind, e.Created, at, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
+	}
+	entry := scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(e.Created, at, ttl)}
+	if kind == scheduler.Bounce && now {
+		entry.Due = at.Add(noticeGather)
+	}
+	return q.sched.Add(entry)
+}
+
+// noticeGather is how long a notice waits for further failures of the same message.
+const noticeGather = time.Second
+
+// place gives what takes turns with what.
+func (q *queueRole) place(e *envelope.Envelope) (scheduler.Kind, string) {
+	switch e.Type {
+	case envelope.Bounce:
+		return scheduler.Bounce, e.BounceType.String()
+	case envelope.MDA:
+		return scheduler.Local, e.Dispatcher + "\x00" + e.MDAUser
+	}
+	if a := q.settings().actions[e.Dispatcher]; a != nil && a.Relay.Host != "" {
+		return scheduler.Relay, e.Dispatcher
+	}
+	return scheduler.Relay, e.Dispatcher + "\x00" + e.Dest.Domain
+}
+
+// settings gives the configuration in use; during the first preparation that is the one
+// being prepared.
+func (q *queueRole) settings() *queueSettings { return q.cfg.Load() }
+
+// schedule hands out what is due until the role ends.
+func (q *queueRole) schedule() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		for {
+			batches := q.sched.Next(scheduleBatch)
+			if len(batches) == 0 {
+				break
+			}
+			for i := range batches {
+				q.start(&batches[i])
+			}
+		}
+		wait := time.Minute
+		if at := q.sched.NextWake(); !at.IsZero() {
+			wait = min(wait, max(0, time.Until(at)))
+		}
+		timer.Reset(wait)
+		select {
+		case <-q.ctx.Done():
+			return
+		case <-q.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// scheduleBatch is how many envelopes are handed out at a time.
+const scheduleBatch = 256
+
+// start begins what a batch is due for.
+func (q *queueRole) start(b *scheduler.Batch) {
+	envs := q.envelopes(b.IDs)
+	if len(envs) == 0 {
+		return
+	}
+	q.fly(envs)
+	if b.Expired {
+		q.expire(envs)
+		return
+	}
+	switch b.Kind {
+	case scheduler.Local:
+		q.deliver(envs)
+	case scheduler.Relay:
+		q.relay(envs)
+	case scheduler.Bounce:
+		q.running.Go(func() { q.notice(envs) })
+	}
+}
+
+// envelopes reads the envelopes of a batch; one that cannot be read is tried again later.
+func (q *queueRole) envelopes(ids []envelope.ID) []*envelope.Envelope {
+	envs := make([]*envelope.Envelope, 0, len(ids))
+	for _, id := range ids {
+		e, err := q.store.Envelope(id)
+		switch {
+		case err == nil:
+			envs = append(envs, e)
+		case errors.Is(err, queue.ErrNotFound):
+			q.sched.Done(id)
+		default:
+			q.log.Warnf("queue: envelope %s: %v", id, err)
+			q.sched.Retry(id, time.Now().Add(scheduler.LocalBase))
+		}
+	}
+	return envs
+}
+
+func (q *queueRole) statsReply() *statsReply {
+	values := q.stats.Snapshot()
+	if q.sched != nil {
+		n := q.sched.Counts()
+		values = append(values, stats.Value{Name: stats.Envelope, Value: int64(n.Envelopes)},
+			stats.Value{Name: stats.EnvelopeInflight, Value: int64(n.Inflight)},
+			stats.Value{Name: stats.RAMQueueEnvelope, Value: int64(n.Envelopes)},
+			stats.Value{Name: stats.RAMQueueMessage, Value: int64(n.Messages)})
+	}
+	return &statsReply{values}
+}

@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/queue"
+)
+
+// incoming holds the messages that are being received. Their envelopes come from lookup,
+// everything else from the dispatcher, so either may be first.
+type incoming struct {
+	mu   sync.Mutex
+	open map[envelope.MessageID]*transaction
+}
+
+// transaction is one such message.
+type transaction struct {
+	envelopes []*envelope.Envelope
+	index     []int              // of the RCPT that each envelope comes from
+	want      int                // envelopes that were announced, -1 as long as none is
+	finish    func(*transaction) // called once, when all are there
+}
+
+// Bounds of what lookup and the dispatcher can make us keep.
+const (
+	maxReserve      = 1024
+	maxTransactions = 65536
+)
+
+var errBusy = errors.New("too many messages at a time")
+
+// get gives the transaction of a message and makes it when it is not there yet.
+func (in *incoming) get(id envelope.MessageID) (*transaction, error) {
+	t := in.open[id]
+	if t == nil {
+		if len(in.open) >= maxTransactions {
+			return nil, errBusy
+		}
+		t = &transaction{want: -1}
+		in.open[id] = t
+	}
+	return t, nil
+}
+
+// add takes envelopes in, and finishes the transaction when they were the last.
+func (in *incoming) add(n *newEnvelopes) error {
+	in.mu.Lock()
+	t, err := in.get(n.Message)
+	if err == nil && len(t.envelopes)+len(n.Envelopes) > queue.MaxEnvelopes {
+		err = queue.ErrTooMany
+	}
+	if err != nil {
+		in.mu.Unlock()
+		return err
+	}
+	for _, e := range n.Envelopes {
+		t.envelopes = append(t.envelopes, e)
+		t.index = append(t.index, n.Index)
+	}
+	in.complete(n.Message, t)
+	return nil
+}
+
+// end says how many envelopes there will be, and what is done then. finish must not wait.
+func (in *incoming) end(id envelope.MessageID, want int, finish func(*transaction)) error {
+	in.mu.Lock()
+	t, err := in.get(id)
+	if err == nil && t.want >= 0 {
+		err = errors.New("message ended twice")
+	}
+	if err != nil {
+		in.mu.Unlock()
+		return err
+	}
+	t.want, t.finish = want, finish
+	in.complete(id, t)
+	return nil
+}
+
+// complete releases the lock and finishes the transaction when nothing is missing.
+func (in *incoming) complete(id envelope.MessageID, t *transaction) {
+	done := t.want >= 0 && len(t.envelopes) >= t.want
+	if done {
+		delete(in.open, id)
+	}
+	in.mu.Unlock()
+	if done {
+		t.finish(t)
+	}
+}
+
+func (q *queueRole) addEnvelopes(r *ipc.Request) {
+	var n newEnvelopes
+	err := r.Decode(&n)
+	if err == nil {
+		err = q.incoming.add(&n)
+	}
+	if err != nil {
+		q.log.Warnf("queue: envelopes of %s: %v", n.Message, err)
+	}
+}
+
+func (q *queueRole) reserve(r *ipc.Request) {
+	var req reserveRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	ids, err := q.store.Reserve(min(max(req.N, 1), maxReserve))
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(&reserveReply{IDs: ids})
+}
+
+func (q *queueRole) bodyFile(r *ipc.Request) {
+	var ref messageRef
+	if err := r.Decode(&ref); err != nil {
+		r.Fail(err)
+		return
+	}
+	f, err := q.store.Create(ref.Message)
+	if err != nil {
+		q.log.Warnf("queue: message %s: %v", ref.Message, err)
+		r.Fail(err)
+		return
+	}
+	r.Reply(nil, f)
+}
+
+func (q *queueRole) abort(r *ipc.Request) {
+	var ref messageRef
+	if r.Decode(&ref) != nil {
+		return
+	}
+	err := q.incoming.end(ref.Message, ref.Envelopes, func(*transaction) {
+		q.running.Go(func() { q.store.Release(ref.Message) })
+	})
+	if err != nil {
+		q.log.Warnf("queue: message %s: %v", ref.Message, err)
+	}
+}
+
+// commit makes a message durable once all its envelopes are there.
+func (q *queueRole) commit(r *ipc.Request) {
+	req := new(commitRequest)
+	if err := r.Decode(req); err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Go(func() {
+		done := make(chan *transaction, 1)
+		if err := q.incoming.end(req.Message, req.Envelopes, func(t *transaction) { done <- t }); err != nil {
+			r.Reply(&commitReply{Error: err.Error()})
+			return
+		}
+		select {
+		case t := <-done:
+			r.Reply(q.accept(req, t))
+		case <-q.ctx.Done():
+			r.Reply(&commitReply{Error: errEnding.Error()})
+		}
+	})
+}
+
+// accept commits a complete message and schedules it.
+func (q *queueRole) accept(req *commitRequest, t *transaction) *commitReply {
+	if len(t.envelopes) == 0 || len(t.envelopes) != req.Envelopes {
+		q.store.Release(req.Message)
+		return &commitReply{Error: "wrong number of envelopes"}
+	}
+	m := &queue.Message{ID: req.Message, Body: req.Body, Size: req.Size, Envelopes: t.envelopes}
+	if err := q.store.Commit(m); err != nil {
+		q.store.Release(req.Message)
+		q.log.Warnf("queue: message %s cannot be stored: %v", req.Message, err)
+		return &commitReply{NoSpace: errors.Is(err, queue.ErrNoSpace), Error: err.Error()}
+	}
+	reply := &commitReply{}
+	for i, e := range t.envelopes {
+		q.enqueue(e, true)
+		if i+1 == len(t.index) || t.index[i+1] != t.index[i] {
+			reply.IDs = append(reply.IDs, e.ID)
+		}
+	}
+	q.nudge()
+	return reply
+}

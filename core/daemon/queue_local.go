@@ -1,0 +1,261 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/expand"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mda"
+)
+
+// Waits of local delivery.
+const (
+	agentIdle   = 5 * time.Second // an agent without work lives so long
+	agentStart  = 30 * time.Second
+	deliverWait = mda.DefaultLimit + 30*time.Second
+)
+
+// agents are the processes that deliver, one for each user who has mail now.
+type agents struct {
+	q       *queueRole
+	mu      sync.Mutex
+	byKey   map[agentKey]*agent
+	waiting []*agent // want a place
+	places  int      // taken
+	closing chan struct{}
+	once    sync.Once
+}
+
+// agentKey says what deliveries can share an agent. One for the system mailboxes has more
+// rights than one for other methods and runs no commands.
+type agentKey struct {
+	user     string
+	userBase string
+	mailbox  bool
+}
+
+// agent is the line of deliveries of one user.
+type agent struct {
+	key  agentKey
+	jobs []delivery
+	busy bool          // it has a place, or waits for one
+	more chan struct{} // there are jobs again
+	conn *ipc.Conn
+	info agentReply
+}
+
+// delivery is one envelope to be delivered.
+type delivery struct {
+	e *envelope.Envelope
+	a *config.Action
+}
+
+func (as *agents) init(q *queueRole) {
+	as.q, as.byKey, as.closing = q, make(map[agentKey]*agent), make(chan struct{})
+}
+
+// deliver puts a batch in the line of its user.
+func (q *queueRole) deliver(envs []*envelope.Envelope) {
+	for _, e := range envs {
+		a := q.settings().actions[e.Dispatcher]
+		if a == nil || a.Method == config.RelayMethod {
+			q.refuseAll([]*envelope.Envelope{e}, fmt.Sprintf("no local action %q in the configuration", e.Dispatcher))
+			continue
+		}
+		user := e.MDAUser
+		if a.User != "" {
+			user = a.User
+		}
+		q.agents.add(agentKey{user, a.UserBase, a.Method == config.MBox && e.MDAExec == ""}, delivery{e, a})
+	}
+}
+
+func (as *agents) add(key agentKey, d delivery) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	ag := as.byKey[key]
+	if ag == nil {
+		ag = &agent{key: key, more: make(chan struct{}, 1)}
+		as.byKey[key] = ag
+	}
+	ag.jobs = append(ag.jobs, d)
+	if !ag.busy {
+		ag.busy = true
+		as.waiting = append(as.waiting, ag)
+		as.fill()
+		return
+	}
+	select {
+	case ag.more <- struct{}{}:
+	default:
+	}
+}
+
+// fill gives free places to those that wait.
+func (as *agents) fill() {
+	most := max(1, as.q.settings().MDA.MaxSession)
+	for as.places < most && len(as.waiting) > 0 {
+		ag := as.waiting[0]
+		as.waiting = as.waiting[1:]
+		as.places++
+		as.q.running.Go(func() { as.run(ag) })
+	}
+}
+
+// run is the life of an agent: it ends when there was nothing to do for a while, or when
+// others wait for its place.
+func (as *agents) run(ag *agent) {
+	for {
+		d, ok := as.next(ag)
+		if !ok {
+			break
+		}
+		as.q.hand([]envelope.Result{as.q.deliverOne(ag, d)})
+	}
+	if ag.conn != nil {
+		ag.conn.Close()
+	}
+}
+
+// next takes the next delivery; without one it gives the place back.
+func (as *agents) next(ag *agent) (delivery, bool) {
+	idle := time.NewTimer(agentIdle)
+	defer idle.Stop()
+	over := false
+	for {
+		as.mu.Lock()
+		if len(ag.jobs) > 0 {
+			d := ag.jobs[0]
+			ag.jobs = ag.jobs[1:]
+			as.mu.Unlock()
+			return d, true
+		}
+		if over || len(as.waiting) > 0 {
+			delete(as.byKey, ag.key)
+			as.places--
+			as.fill()
+			as.mu.Unlock()
+			return delivery{}, false
+		}
+		as.mu.Unlock()
+		select {
+		case <-ag.more:
+		case <-idle.C:
+			over = true
+		case <-as.closing:
+			over = true
+		}
+	}
+}
+
+func (as *agents) closeAll() { as.once.Do(func() { close(as.closing) }) }
+
+// deliverOne makes one delivery through the agent and logs it.
+func (q *queueRole) deliverOne(ag *agent, d delivery) envelope.Result {
+	t := q.log.NewTrace()
+	out := q.attempt(ag, d)
+	q.stats.Counter("mda.envelope").Add(1)
+	mda.Log(t, d.e, out, time.Now())
+	return out.Result(d.e.ID)
+}
+
+// attempt asks the agent for a delivery, and the parent for an agent when there is none.
+func (q *queueRole) attempt(ag *agent, d delivery) mda.Outcome {
+	if ag.conn == nil {
+		if out := q.startAgent(ag); out.Status != 0 {
+			return out
+		}
+	}
+	req, err := q.job(ag, d)
+	if err != nil {
+		return temporary(err)
+	}
+	body, err := q.store.Body(d.e.ID.Message())
+	if err != nil {
+		return temporary(err)
+	}
+	bytes, files := readable(body)
+	req.Body, req.Size = bytes, body.Size
+	ctx, cancel := context.WithTimeout(context.Background(), deliverWait)
+	defer cancel()
+	var out mda.Outcome
+	if err := ag.conn.Call(ctx, kindDeliver, req, &out, files...); err != nil {
+		ag.conn.Close()
+		ag.conn = nil
+		return temporary(fmt.Errorf("agent of %s: %w", ag.key.user, err))
+	}
+	if out.Status == 0 || out.Status > envelope.Loop {
+		return temporary(fmt.Errorf("agent of %s: no outcome", ag.key.user))
+	}
+	return out
+}
+
+func temporary(err error) mda.Outcome {
+	return mda.Outcome{Status: envelope.TempFail, Text: envelope.CleanErrorLine(err.Error())}
+}
+
+// startAgent asks the parent for an agent of the user.
+func (q *queueRole) startAgent(ag *agent) mda.Outcome {
+	ctx, cancel := context.WithTimeout(context.Background(), agentStart)
+	defer cancel()
+	req := agentRequest{User: ag.key.user, UserBase: ag.key.userBase, Mailbox: ag.key.mailbox}
+	ag.info = agentReply{}
+	files, err := q.m.parent.CallFiles(ctx, kindAgent, &req, &ag.info)
+	switch {
+	case err != nil:
+		return temporary(err)
+	case ag.info.Error != "" && ag.info.Permanent:
+		return mda.Outcome{Status: envelope.PermFail, Text: ag.info.Error}
+	case ag.info.Error != "":
+		return temporary(errors.New(ag.info.Error))
+	case len(files) != 1:
+		return temporary(errors.New("no agent"))
+	}
+	conn, err := ipc.FromFile(files[0])
+	if err != nil {
+		return temporary(err)
+	}
+	ag.conn = conn
+	q.running.Go(func() { _ = conn.Serve(func(r *ipc.Request) { r.Fail(errors.New("not asked")) }) })
+	return mda.Outcome{}
+}
+
+// job says what the action asks for, with every specifier expanded.
+func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
+	e, a := d.e, d.a
+	req := &deliverRequest{User: ag.key.user, Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest,
+		Subaddress: e.MDASubaddress, Hostname: q.settings().Hostname, Junk: a.Junk, RcptTo: a.RcptTo}
+	vars := expand.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home}
+	var err error
+	switch {
+	case e.MDAExec != "" && e.MDAExec[0] == '/':
+		req.Method, req.Path = uint8(mda.File), e.MDAExec
+	case e.MDAExec != "" && e.MDAExec[0] == '|':
+		req.Method, req.Path = uint8(mda.Pipe), e.MDAExec[1:]
+	case a.Method == config.MBox:
+		req.Method, req.Path = uint8(mda.Mbox), filepath.Join(q.settings().MailboxDir, e.MDAUser)
+	case a.Method == config.Maildir:
+		pattern := a.Path
+		if pattern == "" {
+			pattern = "~/Maildir"
+		}
+		req.Method = uint8(mda.Maildir)
+		req.Path, err = expand.Format(pattern, vars)
+	case a.Method == config.LMTP:
+		req.Method = uint8(mda.LMTP)
+		req.Path, err = expand.Format(a.Path, vars)
+	case a.Method == config.MDACommand:
+		req.Method = uint8(mda.Command)
+		req.Path, err = expand.Format(a.Path, vars)
+	default:
+		err = fmt.Errorf("action %s does not deliver", a.Name)
+	}
+	return req, err
+}

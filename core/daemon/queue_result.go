@@ -1,0 +1,226 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/godwit-mta/godwit/core/bounce"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/queue"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// maxResults is how many results one message of the dispatcher may hold.
+const maxResults = 10000
+
+func (q *queueRole) relayResults(r *ipc.Request) {
+	var res results
+	if err := r.Decode(&res); err != nil || len(res.Results) > maxResults {
+		q.log.Warnf("queue: results of the dispatcher: %v", err)
+		return
+	}
+	// Never waits for long: what is in flight is bounded, and settle takes all there is.
+	select {
+	case q.results <- res.Results:
+	default:
+		q.running.Go(func() { q.hand(res.Results) })
+	}
+}
+
+// hand gives results to settle.
+func (q *queueRole) hand(res []envelope.Result) {
+	select {
+	case q.results <- res:
+	case <-q.ctx.Done():
+	}
+}
+
+// settle records what became of envelopes. What came meanwhile is recorded together.
+func (q *queueRole) settle() {
+	for {
+		select {
+		case res := <-q.results:
+			q.record(q.gather(res))
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+func (q *queueRole) gather(res []envelope.Result) []envelope.Result {
+	for len(res) < maxResults {
+		select {
+		case more := <-q.results:
+			res = append(res, more...)
+		default:
+			return res
+		}
+	}
+	return res
+}
+
+// outcome is what a result means: the changes to be made durable and what the scheduler
+// is told after that.
+type outcome struct {
+	changes []queue.Change
+	after   []func()
+}
+
+func (q *queueRole) record(res []envelope.Result) {
+	var out outcome
+	for i := range res {
+		if e := q.land(res[i].ID); e != nil {
+			q.judge(&out, e, &res[i])
+		}
+	}
+	if err := q.store.Apply(out.changes); err != nil {
+		q.log.Warnf("queue: results cannot be recorded: %v", err)
+	}
+	for _, f := range out.after {
+		f()
+	}
+	q.nudge()
+}
+
+// judge decides what follows from one result.
+func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result) {
+	e.LastTry = time.Now()
+	e.Retry++
+	e.EscClass, e.EscCode = r.EscClass, r.EscCode
+	switch r.Status {
+	case envelope.Delivered:
+		q.stats.Counter("scheduler.delivery.ok").Add(1)
+		if bounce.Wanted(e, envelope.BounceDelivered) && (e.Type == envelope.MDA || r.NoDSN) {
+			q.turnIntoNotice(out, e, envelope.BounceDelivered, r)
+			return
+		}
+		q.remove(out, e)
+	case envelope.TempFail:
+		q.stats.Counter("scheduler.delivery.tempfail").Add(1)
+		e.ErrorLine = envelope.CleanErrorLine(r.Text)
+		q.again(out, e)
+	case envelope.Loop:
+		q.stats.Counter("scheduler.delivery.loop").Add(1)
+		q.fail(out, e, r)
+	default:
+		q.stats.Counter("scheduler.delivery.permfail").Add(1)
+		q.fail(out, e, r)
+	}
+}
+
+func (q *queueRole) remove(out *outcome, e *envelope.Envelope) {
+	out.changes = append(out.changes, queue.Change{Op: queue.Remove, ID: e.ID})
+	out.after = append(out.after, func() { q.sched.Done(e.ID) })
+}
+
+// again puts an envelope back, and tells the sender when it has been waiting for long.
+func (q *queueRole) again(out *outcome, e *envelope.Envelope) {
+	if d := q.delayDue(e); d > 0 {
+		e.LastBounce = e.LastTry
+		notice := *e
+		notice.ID = envelope.NewID(e.ID.Message(), 0)
+		notice.Type, notice.BounceType = envelope.Bounce, envelope.BounceDelayed
+		notice.BounceDelay = d
+		notice.BounceTTL = max(0, e.Expires().Sub(e.LastTry)).Truncate(time.Second)
+		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
+		out.after = append(out.after, func() { q.enqueue(&notice, true) })
+	}
+	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
+	out.after = append(out.after, func() {
+		kind, _ := q.place(e)
+		if !q.sched.Retry(e.ID, q.later(kind, e)) {
+			q.drop(e.ID) // smtpctl remove came while it was in flight
+		}
+	})
+}
+
+// delayDue gives the warn interval that has passed since the last delay notice.
+func (q *queueRole) delayDue(e *envelope.Envelope) time.Duration {
+	if !bounce.Wanted(e, envelope.BounceDelayed) {
+		return 0
+	}
+	age := e.LastTry.Sub(e.Created)
+	told := time.Duration(0)
+	if !e.LastBounce.IsZero() {
+		told = e.LastBounce.Sub(e.Created)
+	}
+	var due time.Duration
+	for _, w := range q.settings().WarnIntervals {
+		if age >= w && told < w {
+			due = max(due, w)
+		}
+	}
+	return due
+}
+
+// fail ends an envelope: the sender gets a notice, unless there is nobody to get it.
+func (q *queueRole) fail(out *outcome, e *envelope.Envelope, r *envelope.Result) {
+	e.ErrorLine = envelope.CleanErrorLine(r.Text)
+	if bounce.Wanted(e, envelope.BounceFailed) {
+		q.turnIntoNotice(out, e, envelope.BounceFailed, r)
+		return
+	}
+	if e.Sender.Null() {
+		q.log.Warnf("queue: double bounce! evpid=%s to=<%s> stat=%q", e.ID, e.Dest, e.ErrorLine)
+	}
+	q.remove(out, e)
+}
+
+// turnIntoNotice makes of an envelope the notice about it, in one durable step.
+func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind envelope.BounceType, r *envelope.Result) {
+	n := *e
+	n.Type, n.BounceType = envelope.Bounce, kind
+	n.Retry = 0
+	if r.MTA != "" {
+		n.Hostname = r.MTA // of a notice: who said it
+	} else {
+		n.Hostname = ""
+	}
+	if n.ErrorLine == "" {
+		n.ErrorLine = envelope.CleanErrorLine(r.Text)
+	}
+	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: &n})
+	out.after = append(out.after, func() {
+		q.sched.Done(n.ID)
+		q.enqueue(&n, true)
+	})
+}
+
+// drop removes an envelope that nobody wants any more.
+func (q *queueRole) drop(ids ...envelope.ID) {
+	changes := make([]queue.Change, len(ids))
+	for i, id := range ids {
+		changes[i] = queue.Change{Op: queue.Remove, ID: id}
+	}
+	if err := q.store.Apply(changes); err != nil {
+		q.log.Warnf("queue: envelopes cannot be removed: %v", err)
+	}
+}
+
+// expire ends envelopes whose time is over.
+func (q *queueRole) expire(envs []*envelope.Envelope) {
+	var out outcome
+	for _, e := range envs {
+		q.land(e.ID)
+		q.stats.Counter("scheduler.envelope.expired").Add(1)
+		what := "relay"
+		if e.Type == envelope.MDA {
+			what = "delivery"
+		}
+		q.log.Infof("%s: Expire for %s: from=<%s>, to=<%s>, rcpt=<%s>, delay=%s, stat=%s", what, e.ID,
+			e.Sender, e.Dest, e.Rcpt, trace.Delay(time.Since(e.Created)), e.ErrorLine)
+		if e.Type == envelope.Bounce {
+			q.remove(&out, e)
+			continue
+		}
+		e.LastTry = time.Now()
+		e.EscClass, e.EscCode = 5, 407
+		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: "Envelope expired: " + e.ErrorLine})
+	}
+	if err := q.store.Apply(out.changes); err != nil {
+		q.log.Warnf("queue: expired envelopes cannot be recorded: %v", err)
+	}
+	for _, f := range out.after {
+		f()
+	}
+}

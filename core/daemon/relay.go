@@ -1,0 +1,298 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/control"
+	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mta"
+)
+
+// relayer is the outgoing half of the dispatcher: it gives the queue's tasks to the MTA
+// and the results back.
+type relayer struct {
+	d     *dispatcherRole
+	mta   *mta.MTA
+	cfg   atomic.Pointer[relaySettings]
+	next  *relaySettings
+	tasks sync.WaitGroup
+}
+
+// relaySettings are the relay actions of a configuration.
+type relaySettings struct {
+	actions map[string]*mta.Relay
+	limits  map[string]mta.Limits // by domain, in lower case
+	local   []netip.Addr
+}
+
+func (r *relayer) init(d *dispatcherRole) { r.d = d }
+
+func (r *relayer) prepare(s *dispatcherSettings) error {
+	next := &relaySettings{actions: make(map[string]*mta.Relay), limits: make(map[string]mta.Limits), local: s.Interfaces}
+	for _, l := range s.MTALimits {
+		next.limits[strings.ToLower(l.Domain)] = limits(&l)
+	}
+	for i := range s.Relays {
+		a := &s.Relays[i]
+		relay, err := next.relay(s, a)
+		if err != nil {
+			return fmt.Errorf("%s:%d: action %q: %w", a.Pos.File, a.Pos.Line, a.Name, err)
+		}
+		next.actions[a.Name] = relay
+	}
+	r.next = next
+	return nil
+}
+
+func (r *relayer) activate() {
+	r.cfg.Store(r.next)
+	r.next = nil
+	if r.mta == nil {
+		r.mta = mta.New(mta.Config{Resolver: lookupResolver{r.d.m}, Log: r.d.m.log, Hostname: r.d.next.Hostname,
+			Results: r.results, LocalAddrs: func() []netip.Addr { return r.cfg.Load().local }})
+	}
+}
+
+// relay makes the options of an action.
+func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Relay, error) {
+	o := &a.Relay
+	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, Helo: o.Helo, MailFrom: o.MailFrom,
+		Backup: o.Backup, BackupMX: o.BackupMX, Limits: s.limits[""]}
+	if o.Host != "" {
+		u, err := mta.ParseURL(o.Host)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", err, o.Host)
+		}
+		r.URL = u
+	}
+	roots, err := d.roots(o.CA)
+	if err != nil {
+		return nil, err
+	}
+	r.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	for _, t := range d.Tables {
+		if t.Name != o.Src {
+			continue
+		}
+		for _, e := range t.Entries {
+			addr, err := netip.ParseAddr(strings.Trim(e.Key, "[]"))
+			if err != nil {
+				return nil, fmt.Errorf("source address %q: %w", e.Key, err)
+			}
+			r.Sources = append(r.Sources, addr)
+		}
+	}
+	return r, nil
+}
+
+// roots gives the authorities that a relay trusts: those of its ca, otherwise the
+// system's.
+func (d *dispatcherSettings) roots(ca string) (*x509.CertPool, error) {
+	pem := d.SystemCAs
+	for _, c := range d.CAs {
+		if c.Name == ca && ca != "" {
+			pem = c.PEM
+		}
+	}
+	pool := x509.NewCertPool()
+	if len(pem) > 0 && !pool.AppendCertsFromPEM(pem) && ca != "" {
+		return nil, fmt.Errorf("ca %q: no certificate in the file", ca)
+	}
+	return pool, nil
+}
+
+func limits(l *config.MTALimits) mta.Limits {
+	return mta.Limits{Family: l.Family, MaxConnPerHost: l.MaxConnPerHost, MaxConnPerRoute: l.MaxConnPerRoute,
+		MaxConnPerSource: l.MaxConnPerSource, MaxConnPerConnector: l.MaxConnPerConnector, MaxConnPerRelay: l.MaxConnPerRelay,
+		MaxConnPerDomain: l.MaxConnPerDomain, ConnDelayHost: l.ConnDelayHost, ConnDelayRoute: l.ConnDelayRoute,
+		ConnDelaySource: l.ConnDelaySource, ConnDelayConnector: l.ConnDelayConnector, ConnDelayRelay: l.ConnDelayRelay,
+		ConnDelayDomain: l.ConnDelayDomain, SessionMailMax: l.SessionMailMax, TransactionDelay: l.TransactionDelay,
+		SessionKeepalive: l.SessionKeepalive, MaxFailuresPerSession: l.MaxFailuresPerSession}
+}
+
+// task takes a message that is to be relayed.
+func (r *relayer) task(req *ipc.Request) {
+	var t relayTask
+	if err := req.Decode(&t); err != nil || len(t.Envelopes) == 0 {
+		r.d.m.log.Warnf("relay: task of the queue: %v", err)
+		return
+	}
+	cfg := r.cfg.Load()
+	opts := cfg.actions[t.Action]
+	if opts == nil {
+		r.refuse(&t, fmt.Sprintf("no relay action %q in the configuration", t.Action))
+		return
+	}
+	first := t.Envelopes[0]
+	if l, ok := cfg.limits[first.Dest.Domain]; ok && opts.URL.Host == "" && first.Dest.Domain != "" {
+		own := *opts
+		own.Limits = l
+		opts = &own
+	}
+	m := &mta.Message{ID: first.ID.Message(), Sender: first.Sender, EnvID: first.EnvID, Ret: first.Ret}
+	if t.Body != nil {
+		m.Body.Bytes = t.Body
+	} else {
+		body := &relayedBody{queue: r.d.m.peers[Queue], id: first.ID}
+		m.Body.File, m.Body.Size, m.Close = body, t.Size, body.close
+	}
+	for _, e := range t.Envelopes {
+		m.Recipients = append(m.Recipients, mta.Recipient{ID: e.ID, Dest: e.Dest, Rcpt: e.Rcpt, Notify: e.Notify,
+			ORcpt: e.ORcpt, Created: e.Created})
+	}
+	r.mta.Submit(m, opts)
+}
+
+func (r *relayer) refuse(t *relayTask, why string) {
+	res := make([]envelope.Result, len(t.Envelopes))
+	for i, e := range t.Envelopes {
+		res[i] = envelope.Result{ID: e.ID, Status: envelope.TempFail, Text: why}
+	}
+	r.results(res)
+}
+
+// results tells the queue what became of recipients.
+func (r *relayer) results(res []envelope.Result) {
+	for len(res) > 0 {
+		n := min(len(res), maxResults/10)
+		if err := r.d.m.peers[Queue].Send(kindResults, &results{res[:n]}); err != nil {
+			r.d.m.log.Warnf("relay: results cannot be recorded: %v", err)
+			return
+		}
+		res = res[n:]
+	}
+}
+
+func (r *relayer) drain(ctx context.Context) {
+	if r.mta != nil {
+		r.mta.Stop(ctx)
+	}
+}
+
+// admin answers what smtpctl asks about relaying.
+func (r *relayer) admin(req *ipc.Request, q *adminRequest) {
+	var lines []string
+	switch q.Op {
+	case control.ShowHosts:
+		lines = texts(r.mta.Hosts())
+	case control.ShowHostStats:
+		lines = texts(r.mta.HostStats())
+	case control.ShowRelays:
+		lines = texts(r.mta.Relays())
+	case control.ShowRoutes:
+		lines = texts(r.mta.Routes())
+	case control.ResumeRoute:
+		done(req, r.mta.ResumeRoute(int(q.Route)))
+		return
+	default:
+		req.Fail(fmt.Errorf("dispatcher: request %d", q.Op))
+		return
+	}
+	req.Reply(&control.Text{Text: strings.Join(lines, "")})
+}
+
+func texts[T fmt.Stringer](list []T) []string {
+	lines := make([]string, len(list))
+	for i, l := range list {
+		lines[i] = l.String() + "\n"
+	}
+	return lines
+}
+
+// relayedBody is a message that is read from the queue when its transaction begins.
+type relayedBody struct {
+	queue *ipc.Conn
+	id    envelope.ID
+	mu    sync.Mutex
+	have  bool
+	bytes []byte
+	file  *os.File
+}
+
+// ReadAt is io.ReaderAt.
+func (b *relayedBody) ReadAt(p []byte, off int64) (int, error) {
+	if err := b.fetch(); err != nil {
+		return 0, err
+	}
+	if b.file != nil {
+		return b.file.ReadAt(p, off)
+	}
+	return bytes.NewReader(b.bytes).ReadAt(p, off)
+}
+
+func (b *relayedBody) fetch() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.have {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
+	defer cancel()
+	var reply bodyReply
+	files, err := b.queue.CallFiles(ctx, kindBody, &bodyRequest{b.id}, &reply)
+	if err != nil {
+		return err
+	}
+	if len(files) == 1 {
+		b.file = files[0]
+	}
+	b.bytes, b.have = reply.Body, true
+	return nil
+}
+
+func (b *relayedBody) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.file != nil {
+		b.file.Close()
+	}
+	b.bytes, b.file = nil, nil
+}
+
+// lookupResolver asks the lookup process.
+type lookupResolver struct{ m *member }
+
+func (l lookupResolver) MX(ctx context.Context, domain string) ([]mta.MXHost, error) {
+	var reply mxReply
+	if err := l.m.peers[Lookup].Call(ctx, kindMX, &nameRequest{Name: domain}, &reply); err != nil {
+		return nil, err
+	}
+	hosts := make([]mta.MXHost, len(reply.Hosts))
+	for i, h := range reply.Hosts {
+		hosts[i] = mta.MXHost{Name: h.Name, Preference: h.Preference, Addrs: h.Addrs}
+	}
+	return hosts, reply.Error.err()
+}
+
+func (l lookupResolver) Host(ctx context.Context, name string) ([]netip.Addr, error) {
+	var reply hostReply
+	if err := l.m.peers[Lookup].Call(ctx, kindHost, &nameRequest{Name: name}, &reply); err != nil {
+		return nil, err
+	}
+	return reply.Addrs, reply.Error.err()
+}
+
+// ptrTime is how long the name of a server is waited for: it is only for the log.
+const ptrTime = 2 * time.Second
+
+func (l lookupResolver) PTR(ctx context.Context, addr netip.Addr) string {
+	ctx, cancel := context.WithTimeout(ctx, ptrTime)
+	defer cancel()
+	var reply ptrReply
+	if err := l.m.peers[Lookup].Call(ctx, kindPTR, &addrRequest{addr}, &reply); err != nil {
+		return ""
+	}
+	return reply.Name
+}

@@ -1,0 +1,195 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/mailbox"
+	"github.com/godwit-mta/godwit/compat/owner"
+	"github.com/godwit-mta/godwit/compat/reexec"
+	"github.com/godwit-mta/godwit/compat/user"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/trace"
+)
+
+// fromMember answers what members ask of the parent. Each may ask only for what its role
+// needs.
+func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
+	switch {
+	case r.Kind == kindLogLine:
+		var l logLine
+		if r.Decode(&l) == nil && p.opts.Sink != nil {
+			p.opts.Sink.Log(trace.Level(l.Level), trace.Escape(l.Line))
+		}
+	case r.Kind == kindAgent && from == Queue:
+		r.Go(func() { p.agent(s, r) })
+	case r.Kind == kindForward && from == Lookup:
+		r.Go(func() { p.forward(r) })
+	case r.Kind == kindAdmin && from == Control:
+		r.Go(func() { p.adminRequest(s, r) })
+	case r.Kind == kindStats && from == Control:
+		r.Reply(&statsReply{})
+	default:
+		r.Fail(fmt.Errorf("parent: message %d of %s", r.Kind, from))
+	}
+}
+
+// inLoop runs f in the parent's loop and waits for it.
+func (p *parent) inLoop(f func()) {
+	done := make(chan struct{})
+	p.admin <- func() { f(); close(done) }
+	<-done
+}
+
+// agent starts an agent for a user and gives the queue the socket to it. The queue says
+// only the name: who that is, and that it is not root, is found out here.
+func (p *parent) agent(s *set, r *ipc.Request) {
+	var req agentRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	u, err := p.resolveUser(s, &req)
+	if err != nil {
+		var refused *refusedUser
+		r.Reply(&agentReply{Error: err.Error(), Permanent: errors.As(err, &refused)})
+		return
+	}
+	sock, err := p.startAgent(s, &req, u)
+	if err != nil {
+		r.Reply(&agentReply{Error: err.Error()})
+		return
+	}
+	r.Reply(&agentReply{Home: u.Home, UID: u.UID, GID: u.GID}, sock)
+}
+
+// refusedUser is a user for whom no agent will ever be started.
+type refusedUser struct{ text string }
+
+func (e *refusedUser) Error() string { return e.text }
+
+func (p *parent) resolveUser(s *set, req *agentRequest) (user.User, error) {
+	var u user.User
+	if req.UserBase == "" || req.UserBase == config.GetPwNam {
+		var err error
+		u, err = user.Lookup(req.User)
+		if errors.Is(err, user.ErrNotFound) {
+			return u, &refusedUser{"no such user: " + req.User}
+		}
+		if err != nil {
+			return u, err
+		}
+	} else {
+		ctx, cancel := context.WithTimeout(context.Background(), setupWait)
+		defer cancel()
+		var info userinfoReply
+		err := s.members[Lookup].conn.Call(ctx, kindUserinfo, &userinfoRequest{req.UserBase, req.User}, &info)
+		if err == nil && info.Error != "" {
+			err = errors.New(info.Error)
+		}
+		if err != nil {
+			return u, err
+		}
+		if !info.Found {
+			return u, &refusedUser{"no such user: " + req.User}
+		}
+		u = user.User{Name: req.User, UID: info.UID, GID: info.GID, Groups: []uint32{info.GID}, Home: info.Home}
+	}
+	if u.UID == 0 || u.GID == 0 && !p.root {
+		return u, &refusedUser{"MDA not allowed to deliver to: " + req.User}
+	}
+	if !p.root && u.UID != uint32(os.Getuid()) {
+		return u, &refusedUser{"smtpd does not run as root and cannot deliver to: " + req.User}
+	}
+	return u, nil
+}
+
+// startAgent starts an agent as the user and joins it with the queue.
+func (p *parent) startAgent(s *set, req *agentRequest, u user.User) (*os.File, error) {
+	h := &hello{Stderr: p.opts.Stderr, Verbose: p.opts.Verbose, Traced: uint32(p.opts.Traced), Drop: p.root,
+		User: u.Name, UID: u.UID, GID: u.GID, Groups: u.Groups, Home: u.Home}
+	if req.Mailbox && p.root {
+		if err := p.mailbox(h, u); err != nil {
+			return nil, err
+		}
+	}
+	c, err := p.spawn(s, Agent)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.adopt(c); err != nil {
+		c.proc.kill()
+		return nil, err
+	}
+	sock, err := p.joinAgent(c, h)
+	if err != nil {
+		c.proc.kill()
+		return nil, err
+	}
+	return sock, nil
+}
+
+// mailbox makes a missing system mailbox, and puts the agent into the group of the
+// directory when that may make lock files there, as the system's own tools are.
+func (p *parent) mailbox(h *hello, u user.User) error {
+	dir := p.opts.Facts.MailboxDir
+	if err := mailbox.Create(dir, u.Name, u.UID, u.GID, 0o600); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	gid, ok := owner.GID(st)
+	if ok && gid != 0 && st.Mode().Perm()&0o020 != 0 && st.Mode().Perm()&0o002 == 0 {
+		h.Groups = append(append([]uint32(nil), h.Groups...), uint32(gid))
+	}
+	return nil
+}
+
+func (p *parent) joinAgent(c *child, h *hello) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
+	defer cancel()
+	if err := p.greet(ctx, c, h); err != nil {
+		return nil, err
+	}
+	ours, theirs, err := reexec.Socketpair()
+	if err != nil {
+		return nil, err
+	}
+	if err = c.conn.Call(ctx, kindPeer, &peer{string(Queue)}, nil, theirs); err == nil {
+		err = c.conn.Call(ctx, kindPrepare, nil, nil)
+	}
+	if err == nil {
+		err = c.conn.Call(ctx, kindActivate, nil, nil)
+	}
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	return ours, nil
+}
+
+// forward reads the .forward file of a user.
+func (p *parent) forward(r *ipc.Request) {
+	var req forwardRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	reply := &forwardReply{}
+	var err error
+	reply.Content, reply.Found, err = readForward(user.User{Name: req.User, UID: req.UID, Home: req.Home})
+	if err != nil {
+		p.log.Warnf("forward file of %s: %v", req.User, err)
+		reply.Error, reply.Insecure = err.Error(), errors.Is(err, errInsecure)
+	}
+	r.Reply(reply)
+}
+
+// adminWait bounds a request of smtpctl.
+const adminWait = 30 * time.Second
