@@ -40,7 +40,7 @@ func key(k Kind, g string) string { return fmt.Sprint(k, g) }
 
 // TestModel does random things to a scheduler and to the model, and compares.
 func TestModel(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		runModel(t, rand.New(rand.NewPCG(seed, 1)))
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)

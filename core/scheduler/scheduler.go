@@ -112,6 +112,8 @@ func (s *Scheduler) reset() {
 	s.heap = nil
 	s.index = index{}
 	s.expired = emptyLine()
+	s.groups = groups{}
+	s.turns = [kinds]turns{}
 }
 
 // now reads the clock. A clock that was set back stands still until the next reading.
