@@ -91,7 +91,8 @@ func New(cfg *config.Config, src Sources) (*Expander, error) {
 }
 
 func (e *Expander) check(a *config.Action) (errs []error) {
-	if a.Method == config.Maildir || a.Method == config.MDACommand {
+	switch a.Method {
+	case config.Maildir, config.MDACommand, config.LMTP:
 		if err := CheckFormat(a.Path); err != nil {
 			errs = append(errs, err)
 		}

@@ -35,7 +35,8 @@ type Vars struct {
 //
 // Values from envelopes are reduced to letters, digits and ^+-=_.@,:[] with a colon for
 // everything else; raw keeps the other printable characters, but no value ever has a
-// slash or begins with a dot, so it is one part of the path or less.
+// slash or begins with a dot, so it is one part of the path or less. The result is not
+// for a shell: Command is for that.
 func Format(pattern string, v Vars) (string, error) {
 	if strings.HasPrefix(pattern, "~/") {
 		pattern = "%{user.directory}" + pattern[1:]

@@ -20,7 +20,7 @@ type Session struct {
 	Username      string // of an authenticated session, empty for local ones
 	TLS           bool
 	Internal      bool            // the address was made by expansion: it comes from this host
-	Sender        address.Address // null for bounces
+	Sender        address.Address // null for bounces; regular expressions see an empty text then
 	Rcpt          address.Address // as the client gave it, for replies
 }
 
