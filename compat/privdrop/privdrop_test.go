@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,6 +105,16 @@ func helper(task string) {
 		say(dropAndLook(root))
 	case "closefrom":
 		say(closeAndLook())
+	case "orphan":
+		say(startOrphan())
+	case "watch":
+		if IsRoot() {
+			if err := Drop("", dropped); err != nil {
+				say(err)
+				return
+			}
+		}
+		say(DieWithParent())
 	}
 }
 
@@ -235,6 +246,68 @@ func TestCloseFrom(t *testing.T) {
 	defer w.Close()
 	_, done := startHelper(t, "closefrom", r, w, r)
 	done()
+}
+
+// startOrphan starts a process that outlives its parent's input and shares its output.
+func startOrphan() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self)
+	cmd.Env = []string{helperEnv + "=watch"}
+	cmd.ExtraFiles = []*os.File{w} // so that its input never ends
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, os.Stdout, os.Stderr
+	return cmd.Start()
+}
+
+// A process whose parent is killed must not be left behind.
+func TestDieWithParent(t *testing.T) {
+	if err := DieWithParent(); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = []string{helperEnv + "=orphan"}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.Stdout = w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Parent and child say that they are ready.
+	out := bufio.NewReader(r)
+	for range 2 {
+		if line, err := out.ReadString('\n'); line != "ready\n" {
+			t.Fatalf("helper said %q, %v", line, err)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	// The output ends when the last of them is gone.
+	if rest, err := io.ReadAll(out); err != nil || len(rest) > 0 {
+		t.Errorf("got %q, %v", rest, err)
+	}
 }
 
 func TestRaiseFileLimit(t *testing.T) {
