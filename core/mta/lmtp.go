@@ -189,8 +189,7 @@ func (tx *transaction) lmtpReplies(good map[string]*gosmtp.DataResponse, failed 
 		}
 		to := tx.rcpts[i].Dest.String()
 		if r, ok := good[to]; ok {
-			text := strings.ReplaceAll(r.StatusText, "\n", " ")
-			tx.fates[i] = fate{status: envelope.Delivered, text: limitText("250 " + clean(text))}
+			tx.fates[i] = delivered(reply{250, []string{clean(strings.ReplaceAll(r.StatusText, "\n", " "))}})
 		} else if e, ok := failed[to]; ok {
 			if r, ok := lmtpReply(e); ok {
 				tx.fates[i] = verdict(r)

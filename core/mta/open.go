@@ -213,7 +213,7 @@ func (o *opener) authenticate(c *client) error {
 	case slices.Contains(c.ext.auth, "PLAIN"):
 		mech = sasl.NewPlainClient("", o.relay.Auth.User, o.relay.Auth.Password)
 	case slices.Contains(c.ext.auth, "LOGIN"):
-		mech = sasl.NewLoginClient(o.relay.Auth.User, o.relay.Auth.Password)
+		mech = &loginClient{answers: []string{o.relay.Auth.User, o.relay.Auth.Password}}
 	default:
 		return errAuthMech
 	}
@@ -243,4 +243,19 @@ func (o *opener) authenticate(c *client) error {
 		return &refusal{r}
 	}
 	return err
+}
+
+// loginClient is AUTH LOGIN without an initial response, which some servers do not take, and
+// whatever the prompts say.
+type loginClient struct{ answers []string }
+
+func (*loginClient) Start() (string, []byte, error) { return "LOGIN", nil, nil }
+
+func (l *loginClient) Next([]byte) ([]byte, error) {
+	if len(l.answers) == 0 {
+		return nil, sasl.ErrUnexpectedServerChallenge
+	}
+	answer := l.answers[0]
+	l.answers = l.answers[1:]
+	return []byte(answer), nil
 }

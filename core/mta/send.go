@@ -60,9 +60,7 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 func (tx *transaction) finish(r reply) error {
 	switch r.class() {
 	case 2:
-		f := fate{status: envelope.Delivered, text: r.text()}
-		f.class, f.code = r.enhanced()
-		tx.settleTaken(f)
+		tx.settleTaken(delivered(r))
 	case 4, 5:
 		tx.settleTaken(verdict(r))
 	default:
@@ -141,7 +139,9 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 				return false, errSequence
 			}
 		case i == -1:
-			if r.class() != 2 {
+			if r.class() == 3 {
+				err = errSequence
+			} else if r.class() != 2 {
 				refused = &r
 			}
 		case n == total-1:
@@ -156,21 +156,11 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 	// A transaction that got no further than this is still open at the server.
 	c.dirty = !open && refused == nil
 	if refused != nil {
-		return c.mailRefused(tx, *refused, open)
+		// Should the server want the body all the same, it gets an empty one.
+		if tx.accepted = 0; c.closing == nil {
+			tx.settle(verdict(*refused))
+		}
 	}
-	return open, nil
-}
-
-// mailRefused settles a transaction whose MAIL was refused. Should the server want the body
-// all the same, it gets an empty one.
-func (c *client) mailRefused(tx *transaction, r reply, open bool) (bool, error) {
-	if r.class() == 3 {
-		return false, errSequence
-	}
-	if c.closing == nil {
-		tx.settle(verdict(r))
-	}
-	tx.accepted = 0
 	return open, nil
 }
 

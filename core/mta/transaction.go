@@ -49,6 +49,12 @@ func verdict(r reply) fate {
 	return f
 }
 
+func delivered(r reply) fate {
+	f := fate{status: envelope.Delivered, text: r.text()}
+	f.class, f.code = r.enhanced()
+	return f
+}
+
 func lost(err error) fate {
 	return fate{status: envelope.TempFail, text: ioText(err), class: 4, code: 402} // 4.4.2 bad connection
 }

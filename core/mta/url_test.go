@@ -1,0 +1,53 @@
+package mta
+
+import "testing"
+
+func TestParseURL(t *testing.T) {
+	tests := []struct {
+		in   string
+		want URL
+		ok   bool
+	}{
+		{"mail.example.com", URL{SMTP, "", "mail.example.com", 0}, true},
+		{"Mail.Example.com:26", URL{SMTP, "", "mail.example.com", 26}, true},
+		{"smtp://192.0.2.1", URL{SMTP, "", "192.0.2.1", 0}, true},
+		{"smtp://[192.0.2.1]:2525", URL{SMTP, "", "192.0.2.1", 2525}, true},
+		{"smtp://[2001:db8::1]:25", URL{SMTP, "", "2001:db8::1", 25}, true},
+		{"smtp://[IPv6:2001:db8::1]", URL{SMTP, "", "2001:db8::1", 0}, true},
+		{"SMTP+TLS://label@mail.example.com:587", URL{SMTPTLS, "label", "mail.example.com", 587}, true},
+		{"smtps://la.bel@mail.example.com", URL{SMTPS, "la.bel", "mail.example.com", 0}, true},
+		{"smtp+notls://localhost", URL{SMTPNoTLS, "", "localhost", 0}, true},
+		{"lmtp://localhost:24", URL{LMTP, "", "localhost", 24}, true},
+		{in: "lmtp://localhost"},
+		{in: "smtp://label@mail.example.com"},
+		{in: "smtp+notls://label@mail.example.com"},
+		{in: "smtps://@mail.example.com"},
+		{in: "smtps://a@b@mail.example.com"},
+		{in: "smtps://a b@mail.example.com"},
+		{in: ""}, {in: "smtp://"}, {in: "http://host"}, {in: "://host"}, {in: "smtp://:25"},
+		{in: "host:"}, {in: "host:0"}, {in: "host:65536"}, {in: "host:+25"}, {in: "host:25:26"}, {in: "host/path"},
+		{in: "[192.0.2.1"}, {in: "[host]"}, {in: "[fe80::1%eth0]"}, {in: "[::1]x"}, {in: "ho st"}, {in: "host\r\nQUIT"},
+	}
+	for _, tt := range tests {
+		got, err := ParseURL(tt.in)
+		if (err == nil) != tt.ok || got != tt.want {
+			t.Errorf("%q: %+v %v", tt.in, got, err)
+		}
+	}
+}
+
+func FuzzParseURL(f *testing.F) {
+	for _, s := range []string{"smtp://a:1", "smtps://l@[::1]:2", "lmtp://h:3", "x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := ParseURL(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseURL(u.String())
+		if err != nil || again != u {
+			t.Errorf("%q: %+v becomes %+v, %v", s, u, again, err)
+		}
+	})
+}
