@@ -126,13 +126,13 @@ func appendWord(b []byte, s string) []byte {
 // follows from b[h.Len:] on. h is what Scan gave for b; it must be complete. unique makes
 // the Message-ID.
 func Complete(dst, b []byte, h Header, host string, now time.Time, unique uint64) []byte {
-	section := b[:h.Len]
+	section, start := b[:h.Len], len(dst)
 	if h.HasBcc {
 		dst = without(dst, section, "Bcc")
 	} else {
 		dst = append(dst, section...)
 	}
-	if n := len(section); n > 0 && section[n-1] != '\n' {
+	if n := len(dst); n > start && dst[n-1] != '\n' {
 		dst = append(dst, '\n') // the message ended within its last field
 	}
 	if !h.HasDate {

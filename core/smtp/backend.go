@@ -85,7 +85,7 @@ type Config struct {
 	MaxMessageSize  int64       // octets as on the wire, without dot-stuffing; 0: no limit
 	MaxRcpt         int         // recipients of a message; 0: no limit
 	MaxMails        int         // messages of a session; 0: no limit
-	MaxErrors       int         // refused commands, then 421; 0: 20. Refused recipients count a tenth
+	MaxErrors       int         // commands refused for good, then 421; 0: 20. Refused recipients count a tenth
 	MaxIdleCommands int         // commands without a message among them, then 421; 0: 1000
 	Normalize       bool        // bare LF and CR are line ends
 	DSN             bool

@@ -17,7 +17,9 @@ func (c *Conn) command(line []byte) {
 	if s, ok := c.session.(LineSession); ok {
 		s.ClientLine(mask(text))
 	}
-	c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), mask(text))
+	if c.traced() {
+		c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), mask(text))
+	}
 	verb, arg, ok := splitCommand(text)
 	var r *gosmtp.SMTPError
 	switch {
@@ -46,10 +48,11 @@ func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
 		idle = defaultIdle
 	}
 	switch {
-	case r.Code < 400:
-	case verb == "RCPT":
+	case verb == "RCPT" && r.Code >= 500:
 		// A long list of recipients has some that are gone: that is no attack.
 		c.score += rcptErrorWeight
+	case verb == "RCPT":
+		c.score = max(0, c.score-rcptErrorWeight)
 	case r.Code >= 500:
 		c.score += errorWeight
 	}

@@ -24,6 +24,7 @@ type Conn struct {
 	conn    net.Conn // raw, or TLS over it
 	in      input
 	out     []byte // replies that are not sent yet
+	mute    bool   // sending failed: nothing more is sent
 	session gosmtp.Session
 	expires time.Time // of the whole session
 

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -72,38 +73,41 @@ func (c *Conn) send(r *gosmtp.SMTPError, command string) {
 		return
 	}
 	if command == "" {
-		c.t.Infof("smtp bad-input result=%q", first)
+		c.t.Infof("smtp bad-input result=\"%s\"", first)
 		return
 	}
 	c.t.Infof("smtp failed-command command=\"%s\" result=\"%s\"", mask(command), first)
 }
 
-// appendReply appends all lines of a reply and gives the first one.
+// appendReply appends all lines of a reply and gives the first one of a refusal.
 func (c *Conn) appendReply(r *gosmtp.SMTPError) (first string) {
 	watcher, _ := c.session.(LineSession)
-	traced := c.t.Logger != nil && c.t.Traced()&trace.SMTP != 0
+	traced := c.traced()
 	for rest, more := r.Message, true; more; {
 		var text string
 		text, rest, more = strings.Cut(rest, "\n")
 		start := len(c.out)
 		c.out = appendReplyLine(c.out, r, text, more)
-		if first != "" && watcher == nil && !traced {
-			c.out = append(c.out, '\r', '\n')
-			continue
+		if watcher != nil || traced || r.Code >= 400 && first == "" {
+			line := string(c.out[start:])
+			if first == "" {
+				first = line
+			}
+			if watcher != nil {
+				watcher.ServerLine(line)
+			}
+			if traced {
+				c.t.Tracef(trace.SMTP, "smtp: %s: >>> %s", c.t.SID(), line)
+			}
 		}
-		line := string(c.out[start:])
 		c.out = append(c.out, '\r', '\n')
-		if first == "" {
-			first = line
-		}
-		if watcher != nil {
-			watcher.ServerLine(line)
-		}
-		if traced {
-			c.t.Tracef(trace.SMTP, "smtp: %s: >>> %s", c.t.SID(), line)
-		}
 	}
 	return first
+}
+
+// traced says whether each line is to be logged.
+func (c *Conn) traced() bool {
+	return c.t.Logger != nil && c.t.Traced()&trace.SMTP != 0
 }
 
 // appendReplyLine makes one line, without its end: at most maxReplyLine octets of
@@ -139,6 +143,9 @@ func appendReplyLine(b []byte, r *gosmtp.SMTPError, text string, more bool) []by
 // flush sends the replies. A client that does not read them holds the session for no
 // longer than a command may take.
 func (c *Conn) flush() error {
+	if c.mute {
+		return net.ErrClosed
+	}
 	if len(c.out) == 0 {
 		return nil
 	}
@@ -146,6 +153,7 @@ func (c *Conn) flush() error {
 		return err
 	}
 	_, err := c.conn.Write(c.out)
+	c.mute = err != nil
 	if c.out = c.out[:0]; cap(c.out) > 1024 {
 		c.out = nil
 	}
