@@ -48,7 +48,7 @@ func (a *agentRole) handle(from Role, r *ipc.Request) {
 	if a.agent == nil {
 		a.agent = mda.NewAgent(mda.Host{Hostname: req.Hostname})
 	}
-	job := mda.Job{Method: mda.Method(req.Method), Path: req.Path, Junk: req.Junk, RcptTo: req.RcptTo, User: req.User,
+	job := mda.Job{Method: mda.Method(req.Method), Path: req.Path, Argv: req.Argv, Junk: req.Junk, RcptTo: req.RcptTo, User: req.User,
 		UID: a.uid, Home: a.home, Sender: req.Sender, Rcpt: req.Rcpt, Dest: req.Dest, Subaddress: req.Subaddress,
 		Body: bytes.NewReader(req.Body), Size: req.Size}
 	if req.Body == nil {

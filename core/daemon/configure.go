@@ -74,7 +74,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Crypto:     &cryptoConfig{Keys: keys},
 		Dispatcher: d,
 		Lookup: &lookupConfig{Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
-			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Interfaces: addrs,
+			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: addrs,
 			DaemonUser: p.opts.Facts.Users.Daemon},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,

@@ -20,9 +20,12 @@ import (
 // cryptoRole holds the private keys. It signs digests and never gives a key away.
 type cryptoRole struct {
 	m    *member
-	keys atomic.Pointer[map[string]crypto.Signer]
-	next map[string]crypto.Signer
+	keys atomic.Pointer[keyring]
+	next *keyring
 }
+
+// keyring holds the keys by the name of their pki.
+type keyring map[string]crypto.Signer
 
 func newCrypto(m *member) *cryptoRole { return &cryptoRole{m: m} }
 
@@ -31,7 +34,7 @@ func (c *cryptoRole) prepare(r *ipc.Request, _ []*os.File) error {
 	if err := r.Decode(&cfg); err != nil {
 		return err
 	}
-	next := make(map[string]crypto.Signer, len(cfg.Keys))
+	next := make(keyring, len(cfg.Keys))
 	for _, k := range cfg.Keys {
 		key, err := parseKey(k.PEM)
 		if err != nil {
@@ -39,11 +42,11 @@ func (c *cryptoRole) prepare(r *ipc.Request, _ []*os.File) error {
 		}
 		next[k.Name] = key
 	}
-	c.next = next
+	c.next = &next
 	return nil
 }
 
-func (c *cryptoRole) activate() { c.keys.Store(&c.next); c.next = nil }
+func (c *cryptoRole) activate() { c.keys.Store(c.next); c.next = nil }
 func (c *cryptoRole) abandon()  { c.next = nil }
 
 func (c *cryptoRole) drain(context.Context) {}

@@ -61,6 +61,13 @@ func (s *syslogSink) Log(level trace.Level, line string) {
 	if s.w.Log(severity(level), line) == nil {
 		return
 	}
+	upSink{s.parent}.Log(level, line)
+}
+
+// upSink gives lines to the parent.
+type upSink struct{ parent *ipc.Conn }
+
+func (s upSink) Log(level trace.Level, line string) {
 	_ = s.parent.Send(kindLogLine, &logLine{Level: uint8(level), Line: line})
 }
 

@@ -63,7 +63,7 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	if err != nil {
 		return err
 	}
-	cfg := &config.Config{Actions: s.Actions, SubAddrDelim: s.SubAddrDelim}
+	cfg := &config.Config{Actions: s.Actions, Wrappers: s.Wrappers, SubAddrDelim: s.SubAddrDelim}
 	s.expander, err = expand.New(cfg, expand.Sources{Tables: s.tables, Rules: matcher, Forward: l.forward,
 		DaemonUser: s.DaemonUser, Log: l.m.log})
 	if err != nil {

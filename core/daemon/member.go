@@ -56,7 +56,7 @@ func RunMember(role Role, sock *net.UnixConn) error {
 	if c, ok := m.work.(io.Closer); ok {
 		c.Close()
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
@@ -173,13 +173,13 @@ func (m *member) drop(h *hello) error {
 // sink gives where the lines of this process go. In the foreground that is standard error,
 // otherwise the socket to the system's log that the parent opened.
 func (m *member) sink(h *hello, files []*os.File) (trace.Sink, error) {
-	if h.Stderr || len(files) == 0 {
-		for _, f := range files {
-			f.Close()
-		}
+	switch {
+	case h.Stderr:
 		return NewStderrSink(os.Stderr), nil
+	case len(files) == 1:
+		return newSyslogSink(files[0], m.parent)
 	}
-	return newSyslogSink(files[0], m.parent)
+	return upSink{m.parent}, nil
 }
 
 func (m *member) addPeer(r *ipc.Request) error {

@@ -254,6 +254,7 @@ type agentReply struct {
 type deliverRequest struct {
 	Method     uint8
 	Path       string
+	Argv       []string
 	Junk       bool
 	RcptTo     bool
 	User       string
@@ -310,6 +311,7 @@ type lookupConfig struct {
 	Tables       []config.Table
 	Actions      []config.Action
 	Rules        []config.Rule
+	Wrappers     []config.Wrapper
 	Interfaces   []netip.Addr
 	DaemonUser   string
 }

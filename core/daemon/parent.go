@@ -31,6 +31,7 @@ type Options struct {
 	Log        *trace.Logger
 	Sink       trace.Sink // behind Log; may hand out sockets to the system's log
 	Spawn      spawner
+	InProcess  bool            // Spawn makes goroutines: nobody can become another user
 	Reload     <-chan struct{} // asks for a reload
 	Ready      func()          // called once when mail is accepted; may be nil
 }
@@ -59,7 +60,7 @@ const (
 // Run runs the daemon until ctx is done. An error means that it could not start, or could
 // not go on; it is one line that says why.
 func Run(ctx context.Context, opts Options) error {
-	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot(),
+	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot() && !opts.InProcess,
 		stop: make(chan struct{}), admin: make(chan func())}
 	cfg, err := p.load()
 	if err != nil {

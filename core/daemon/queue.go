@@ -159,7 +159,6 @@ func (q *queueRole) drain(ctx context.Context) {
 	if err := q.store.Close(); err != nil {
 		q.log.Warnf("queue: %v", err)
 	}
-	q.store = nil
 }
 
 // Close is for the end without a drain: the journal keeps what it has.

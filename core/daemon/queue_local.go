@@ -232,7 +232,8 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 	e, a := d.e, d.a
 	req := &deliverRequest{User: ag.key.user, Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest,
 		Subaddress: e.MDASubaddress, Hostname: q.settings().Hostname, Junk: a.Junk, RcptTo: a.RcptTo}
-	vars := expand.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home}
+	vars := expand.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home,
+		Delim: q.settings().SubAddrDelim}
 	var err error
 	switch {
 	case e.MDAExec != "" && e.MDAExec[0] == '/':
@@ -253,9 +254,23 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 		req.Path, err = expand.Format(a.Path, vars)
 	case a.Method == config.MDACommand:
 		req.Method = uint8(mda.Command)
-		req.Path, err = expand.Format(a.Path, vars)
+		err = req.command(a.Path, vars)
 	default:
 		err = fmt.Errorf("action %s does not deliver", a.Name)
 	}
 	return req, err
+}
+
+// command sets what an mda action runs. No value of the envelope becomes text of a shell.
+func (r *deliverRequest) command(template string, vars expand.Vars) error {
+	argv, shell, err := expand.Command(template, vars)
+	if err != nil {
+		return err
+	}
+	if shell {
+		r.Path = argv[0]
+	} else {
+		r.Argv = argv
+	}
+	return nil
 }

@@ -74,7 +74,9 @@ func (e *refusedUser) Error() string { return e.text }
 
 func (p *parent) resolveUser(s *set, req *agentRequest) (user.User, error) {
 	var u user.User
-	if req.UserBase == "" || req.UserBase == config.GetPwNam {
+	// Pipes and files of aliases belong to the daemon's own user, who is in no table.
+	system := req.UserBase == "" || req.UserBase == config.GetPwNam || req.User == p.opts.Facts.Users.Daemon
+	if system {
 		var err error
 		u, err = user.Lookup(req.User)
 		if errors.Is(err, user.ErrNotFound) {
@@ -99,10 +101,10 @@ func (p *parent) resolveUser(s *set, req *agentRequest) (user.User, error) {
 		}
 		u = user.User{Name: req.User, UID: info.UID, GID: info.GID, Groups: []uint32{info.GID}, Home: info.Home}
 	}
-	if u.UID == 0 || u.GID == 0 && !p.root {
+	if u.UID == 0 {
 		return u, &refusedUser{"MDA not allowed to deliver to: " + req.User}
 	}
-	if !p.root && u.UID != uint32(os.Getuid()) {
+	if !p.root && !p.opts.InProcess && u.UID != uint32(os.Getuid()) {
 		return u, &refusedUser{"smtpd does not run as root and cannot deliver to: " + req.User}
 	}
 	return u, nil

@@ -45,10 +45,14 @@ func (a *Agent) command(ctx context.Context, j *Job) Outcome {
 	return ended(ctx, cmd.ProcessState, out.String())
 }
 
-// start runs the command directly when it consists of words alone. What then does not start
+// start runs the command: Argv as it is, Path directly when it consists of words alone. What then does not start
 // is left to the shell: it may be one of its builtins or a script without a first line, and
 // if it is nothing at all, the shell says so in the words that everybody knows.
 func start(ctx context.Context, j *Job, input *guardedInput, out io.Writer) (*exec.Cmd, error) {
+	if len(j.Argv) > 0 {
+		cmd := prepare(ctx, j, input, out, j.Argv[0], j.Argv)
+		return cmd, cmd.Start()
+	}
 	if words := plainWords(j.Path); words != nil {
 		if path := lookPath(words[0]); path != "" {
 			cmd := prepare(ctx, j, input, out, path, words)

@@ -51,11 +51,12 @@ func (m Method) String() string {
 // Job is one delivery of one message to one user.
 type Job struct {
 	Method     Method
-	Path       string // see Method; every specifier is expanded
-	Junk       bool   // maildir: what a filter marked as spam goes to the folder Junk
-	RcptTo     bool   // lmtp: the recipient is Dest instead of User
-	User       string // system user who gets the delivery
-	UID        uint32 // of User; never 0
+	Path       string   // see Method; every specifier is expanded
+	Argv       []string // Command: what to execute without a shell, instead of Path
+	Junk       bool     // maildir: what a filter marked as spam goes to the folder Junk
+	RcptTo     bool     // lmtp: the recipient is Dest instead of User
+	User       string   // system user who gets the delivery
+	UID        uint32   // of User; never 0
 	Home       string
 	Sender     address.Address
 	Rcpt       address.Address // as the client gave it
@@ -150,7 +151,7 @@ func (j *Job) check() Outcome {
 	if j.UID == 0 {
 		return refusal("MDA not allowed to deliver to: " + j.User)
 	}
-	if j.Method == 0 || int(j.Method) >= len(names) || j.Path == "" || j.User == "" || j.Body == nil || j.Size < 0 {
+	if j.Method == 0 || int(j.Method) >= len(names) || j.Path == "" && len(j.Argv) == 0 || j.User == "" || j.Body == nil || j.Size < 0 {
 		return refusal("incomplete delivery request")
 	}
 	for _, s := range [...]string{j.Path, j.User, j.Home, j.Subaddress, j.Sender.Local, j.Sender.Domain,
