@@ -11,7 +11,8 @@ import (
 // in a loop (RFC 5321 section 6.3).
 const MaxReceived = 100
 
-// Errors of Scan; all of them are permanent.
+// Errors about headers; all of them are permanent. ErrTooLarge is for those who need the
+// whole section, to change it, and did not find its end in what they are willing to hold.
 var (
 	ErrFormat   = errors.New("message is not RFC 2822 compliant")
 	ErrLoop     = errors.New("loop detected")

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"time"
 
@@ -57,7 +58,7 @@ type HostSession interface {
 }
 
 // LineSession sees each command and each line of a reply, without line ends. The
-// arguments of AUTH are masked.
+// arguments of AUTH are masked, control characters are escaped.
 type LineSession interface {
 	ClientLine(line string)
 	ServerLine(line string)
@@ -98,6 +99,20 @@ type Peer struct {
 	Socket        bool           // a local program over the socket
 	User          string         // its user, "" when unknown
 	UID           int            // its user id, -1 when unknown
+}
+
+// PeerOf gives what a connection itself says about its ends. The user of a local one is
+// not among it.
+func PeerOf(conn net.Conn) Peer {
+	p := Peer{UID: -1}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		p.Remote = a.AddrPort()
+	}
+	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+		p.Local = a.AddrPort()
+	}
+	_, p.Socket = conn.LocalAddr().(*net.UnixAddr)
+	return p
 }
 
 const (

@@ -14,13 +14,17 @@ import (
 // command carries out one line and adds the reply to it.
 func (c *Conn) command(line []byte) {
 	text := string(line)
-	if s, ok := c.session.(LineSession); ok {
-		s.ClientLine(mask(text))
+	verb, arg, ok := splitCommand(text)
+	if s, watches := c.session.(LineSession); watches {
+		if seen := mask(text); ok {
+			s.ClientLine(seen)
+		} else {
+			s.ClientLine(trace.Escape(seen)) // it may be passed on as a line of another protocol
+		}
 	}
 	if c.traced() {
 		c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), mask(text))
 	}
-	verb, arg, ok := splitCommand(text)
 	var r *gosmtp.SMTPError
 	switch {
 	case !ok:

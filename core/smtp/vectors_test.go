@@ -112,6 +112,7 @@ func TestBadOctets(t *testing.T) {
 	} {
 		b := &sample{}
 		s := start(t, context.Background(), testConfig(), b, testPeer())
+		banner(t, s)
 		go io.WriteString(s, "HELO c.example\r\nMAIL FROM:<>\r\nRCPT TO:<a@example.org>\r\nDATA\r\n"+v.body+
 			strings.Repeat("x", 100000)+"\r\n.\r\nQUIT\r\n")
 		replies, err := io.ReadAll(s)
