@@ -64,6 +64,9 @@ func (p *parent) directories() error {
 		if err := p.directory(p.opts.Facts.Empty, 0o755, 0, 0); err != nil {
 			return fmt.Errorf("empty directory %w", err)
 		}
+		if err := shareSpool(p.opts.Spool, gid); err != nil {
+			return fmt.Errorf("spool %w", err)
+		}
 	}
 	for _, name := range []string{"journal", "queue", "incoming", "corrupt"} {
 		if err := p.directory(filepath.Join(p.opts.Spool, name), 0o700, uid, gid); err != nil {
@@ -71,6 +74,23 @@ func (p *parent) directories() error {
 		}
 	}
 	return nil
+}
+
+// shareSpool lets the group of the queue read the spool directory itself, which is root's:
+// the queue has to open it to make the names in it durable.
+func shareSpool(path string, gid int) error {
+	st, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	const read = 0o050
+	if have, ok := owner.GID(st); ok && have == gid && st.Mode().Perm()&read == read {
+		return nil
+	}
+	if err := os.Chown(path, 0, gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, st.Mode().Perm()|read)
 }
 
 // directory makes a directory, or checks that it belongs to the user and that nobody else
