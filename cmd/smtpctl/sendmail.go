@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/user"
-	"github.com/godwit-mta/godwit/core/daemon"
+	"github.com/godwit-mta/godwit/core/hostname"
 	"github.com/godwit-mta/godwit/core/sendmail"
 	"github.com/godwit-mta/godwit/platform"
 )
 
 // identity says who submits.
 func identity() sendmail.Identity {
-	id := sendmail.Identity{Now: time.Now(), Host: daemon.ServerName(platform.Current().MailnameFile)}
+	id := sendmail.Identity{Now: time.Now(), Host: hostname.Server(platform.Current().MailnameFile)}
 	if u, err := user.LookupID(uint32(os.Getuid())); err == nil {
 		id.User = u.Name
 	}

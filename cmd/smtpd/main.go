@@ -37,7 +37,7 @@ func member(role daemon.Role) int {
 		err = privdrop.CloseFrom(4)
 	}
 	if err == nil {
-		err = daemon.RunMember(role, sock)
+		err = daemon.RunMember(role, sock, version)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "smtpd: %s: %v\n", role, err)

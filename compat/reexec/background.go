@@ -2,7 +2,6 @@ package reexec
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,9 +15,9 @@ const readyEnv = "SMTPD_BACKGROUND"
 // waits until it calls Ready. What it writes to standard error before that is passed on;
 // afterwards there is nobody who reads it. When it ends before, that is the error.
 func Background(args []string) error {
-	path, err := os.Executable()
+	path, err := executable()
 	if err != nil {
-		return fmt.Errorf("reexec: cannot find this program: %w", err)
+		return err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {

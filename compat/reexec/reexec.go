@@ -33,9 +33,9 @@ const defaultPath = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbi
 // does not matter here, but the new process must be able to see it: only a process
 // whose root is / can start others.
 func Command(title string, sock, stderr *os.File, extraEnv ...string) (*exec.Cmd, error) {
-	path, err := os.Executable()
+	path, err := executable()
 	if err != nil {
-		return nil, fmt.Errorf("reexec: cannot find this program: %w", err)
+		return nil, err
 	}
 	if sock == nil {
 		return nil, errors.New("reexec: no socket")
@@ -52,6 +52,26 @@ func Command(title string, sock, stderr *os.File, extraEnv ...string) (*exec.Cmd
 		cmd.Stderr = stderr
 	}
 	return cmd, nil
+}
+
+// running is this very program on Linux, whatever lies at its path by now.
+const running = "/proc/self/exe"
+
+// executable gives the path of this program. When it was replaced by another version while
+// it runs, the one that runs is preferred where the system can still name it.
+func executable() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("reexec: cannot find this program: %w", err)
+	}
+	own, err := os.Stat(running)
+	if err != nil {
+		return path, nil
+	}
+	if there, err := os.Stat(path); err != nil || !os.SameFile(own, there) {
+		return running, nil
+	}
+	return path, nil
 }
 
 func environment() []string {

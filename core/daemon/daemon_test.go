@@ -140,7 +140,7 @@ func (l *lab) launch() {
 	logger := trace.New(l.log)
 	opts := Options{Version: "test", ConfigFile: l.conf, Spool: filepath.Join(l.dir, "spool"),
 		Socket: filepath.Join(l.dir, "sock"), Facts: facts, Log: logger, Sink: l.log, InProcess: true,
-		Spawn: Goroutines(logger), Reload: l.reload, Ready: func() { close(ready) }}
+		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }}
 	go func() { ended <- Run(ctx, opts) }()
 	l.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	select {
@@ -633,8 +633,8 @@ func TestStartIsRefused(t *testing.T) {
 			}
 			log := &watch{more: make(chan struct{})}
 			logger := trace.New(log)
-			err := Run(t.Context(), Options{ConfigFile: conf, Spool: filepath.Join(dir, "spool"), Socket: filepath.Join(dir, "sock"),
-				Facts: platform.Current(), Log: logger, Sink: log, InProcess: true, Spawn: Goroutines(logger)})
+			err := Run(t.Context(), Options{Version: "test", ConfigFile: conf, Spool: filepath.Join(dir, "spool"), Socket: filepath.Join(dir, "sock"),
+				Facts: platform.Current(), Log: logger, Sink: log, InProcess: true, Spawn: Goroutines("test")})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}

@@ -33,6 +33,7 @@ type worker interface {
 // member is a process that the parent started, seen from inside.
 type member struct {
 	role      Role
+	version   string
 	parent    *ipc.Conn
 	log       *trace.Logger
 	peers     map[Role]*ipc.Conn
@@ -45,9 +46,9 @@ type member struct {
 
 // RunMember is the life of a role: sock is the socket to the parent. It returns when the
 // parent closes the socket or goes away, and with an error when the role cannot go on.
-func RunMember(role Role, sock *net.UnixConn) error {
+func RunMember(role Role, sock *net.UnixConn, version string) error {
 	conn := ipc.New(sock)
-	m := &member{role: role, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
+	m := &member{role: role, version: version, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
 	err := conn.Serve(m.fromParent)
 	for _, peer := range m.peers {
 		peer.Close()
@@ -127,6 +128,9 @@ func (m *member) hello(r *ipc.Request) error {
 	if err := r.Decode(&h); err != nil {
 		return err
 	}
+	if h.Version != m.version {
+		return fmt.Errorf("%s: this is version %q, started by version %q: restart smtpd", m.role, m.version, h.Version)
+	}
 	_ = time.Now().Local().String() // the time zone is read from a file, once
 	sink, err := m.sink(&h, r.Files())
 	if err != nil {
@@ -146,7 +150,12 @@ func (m *member) hello(r *ipc.Request) error {
 
 func (m *member) drop(h *hello) error {
 	privdrop.Umask(0o077)
-	if err := privdrop.NoNewPrivs(); err != nil {
+	// A binary with cgo, such as one that looks for races, cannot reach all its threads.
+	var err error
+	if !h.Commands {
+		err = privdrop.NoNewPrivs()
+	}
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	if h.UID == 0 {
@@ -154,6 +163,9 @@ func (m *member) drop(h *hello) error {
 	}
 	id := privdrop.Identity{User: h.User, UID: h.UID, GID: h.GID, Groups: h.Groups}
 	if err := privdrop.Drop(h.Root, id); err != nil {
+		return err
+	}
+	if err := privdrop.DieWithParent(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	if m.role == Agent {

@@ -72,7 +72,8 @@ const (
 
 // hello is what a member is told before anything else.
 type hello struct {
-	Stderr  bool // log to standard error
+	Version string // of the parent's program
+	Stderr  bool   // log to standard error
 	Verbose bool
 	Traced  uint32
 	Drop    bool // give up root
@@ -82,7 +83,10 @@ type hello struct {
 	GID     uint32
 	Groups  []uint32
 	Home    string // of an agent
-	Spool   string // the queue's directory, as it is seen from inside Root
+	// Commands of users are run by this agent. They may be programs that gain privileges on
+	// purpose, such as procmail, which no-new-privileges would break.
+	Commands bool
+	Spool    string // the queue's directory, as it is seen from inside Root
 }
 
 type peer struct{ Role string }
@@ -238,6 +242,7 @@ type agentRequest struct {
 	User     string
 	UserBase string
 	Mailbox  bool
+	Commands bool // runs commands of the user or the configuration
 }
 
 // agentReply says what the agent's user is, or why there is none.

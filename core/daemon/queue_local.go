@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type agentKey struct {
 	user     string
 	userBase string
 	mailbox  bool
+	commands bool
 }
 
 // agent is the line of deliveries of one user.
@@ -73,7 +75,10 @@ func (q *queueRole) deliver(envs []*envelope.Envelope) {
 		if a.User != "" {
 			user = a.User
 		}
-		q.agents.add(agentKey{user, a.UserBase, a.Method == config.MBox && e.MDAExec == ""}, delivery{e, a})
+		key := agentKey{user: user, userBase: a.UserBase}
+		key.mailbox = a.Method == config.MBox && e.MDAExec == ""
+		key.commands = a.Method == config.MDACommand && e.MDAExec == "" || strings.HasPrefix(e.MDAExec, "|")
+		q.agents.add(key, delivery{e, a})
 	}
 }
 
@@ -205,7 +210,7 @@ func temporary(err error) mda.Outcome {
 func (q *queueRole) startAgent(ag *agent) mda.Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), agentStart)
 	defer cancel()
-	req := agentRequest{User: ag.key.user, UserBase: ag.key.userBase, Mailbox: ag.key.mailbox}
+	req := agentRequest{User: ag.key.user, UserBase: ag.key.userBase, Mailbox: ag.key.mailbox, Commands: ag.key.commands}
 	ag.info = agentReply{}
 	files, err := q.m.parent.CallFiles(ctx, kindAgent, &req, &ag.info)
 	switch {

@@ -65,7 +65,7 @@ func memberStderr(log *trace.Logger, role Role, foreground bool) (*os.File, func
 }
 
 // Goroutines gives a spawner that runs the roles inside this process, for tests.
-func Goroutines(log *trace.Logger) spawner {
+func Goroutines(version string) spawner {
 	return func(role Role) (*os.File, *process, error) {
 		ours, theirs, err := reexec.Socketpair()
 		if err != nil {
@@ -76,7 +76,7 @@ func Goroutines(log *trace.Logger) spawner {
 			how := "exited"
 			conn, err := reexec.Conn(theirs)
 			if err == nil {
-				err = RunMember(role, conn)
+				err = RunMember(role, conn, version)
 			}
 			if err != nil {
 				how = err.Error()
