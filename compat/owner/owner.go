@@ -14,12 +14,3 @@ func UID(fi fs.FileInfo) (int, bool) {
 	}
 	return int(st.Uid), true
 }
-
-// GID gives the group id of a file; false when the file system does not say.
-func GID(fi fs.FileInfo) (int, bool) {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, false
-	}
-	return int(st.Gid), true
-}
