@@ -8,14 +8,14 @@ func fill(text, name, program string) string {
 	return strings.NewReplacer("@NAME@", name, "@PROGRAM@", program).Replace(text)
 }
 
-// KillMode=mixed: the daemon ends its processes itself. No-new-privileges is not set for
-// the whole service, because users' programs (procmail, vacation) may be set-group-id;
-// the processes that meet strangers set it themselves.
+// systemdUnit is the unit of packaging/systemd, which says why for each line.
 const systemdUnit = `[Unit]
 Description=Godwit SMTP server
 Documentation=man:smtpd(8) man:smtpd.conf(5)
 After=network-online.target nss-lookup.target remote-fs.target
 Wants=network-online.target
+StartLimitIntervalSec=120
+StartLimitBurst=5
 
 [Service]
 Type=simple
@@ -27,7 +27,14 @@ Restart=on-failure
 RestartSec=5
 ProtectSystem=full
 ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
 ProtectControlGroups=yes
+ProtectClock=yes
+RestrictRealtime=yes
+LockPersonality=yes
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_SYS_CHROOT CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_FSETID CAP_KILL
 
 [Install]
 WantedBy=multi-user.target
