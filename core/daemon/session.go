@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -107,9 +106,9 @@ func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 // Rcpt asks lookup. The envelopes go from there to the queue; here only their number counts.
 func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	req := recipientRequest{Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
-		Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: xtext(s.options.EnvelopeID)}
+		Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
 	if opts.OriginalRecipient != "" {
-		req.ORcpt = string(opts.OriginalRecipientType) + ";" + xtext(opts.OriginalRecipient)
+		req.ORcpt = string(opts.OriginalRecipientType) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
@@ -203,19 +202,15 @@ const maxAdded = 8 << 10
 // prefix gives the beginning of the message with the header fields that are added here.
 func (s *mailSession) prefix(head []byte, whole bool) ([]byte, error) {
 	h, err := message.Scan(head, whole)
-	switch {
-	case errors.Is(err, message.ErrLoop):
-		return nil, &gosmtp.SMTPError{Code: 500, EnhancedCode: gosmtp.EnhancedCode{5, 4, 6}, Message: "Routing loop detected: Loop detected"}
-	case errors.Is(err, message.ErrFormat) && !s.submitted():
-		return nil, &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 7, 1}, Message: "Delivery not authorized, message refused: Message is not RFC 2822 compliant"}
-	case errors.Is(err, message.ErrFormat):
-		return nil, &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 6, 0}, Message: "Message is not RFC 2822 compliant"}
-	case err != nil:
-		return nil, &gosmtp.SMTPError{Code: 552, EnhancedCode: gosmtp.EnhancedCode{5, 3, 4}, Message: "Message header too large"}
+	if err != nil {
+		return nil, smtp.HeaderRefusal(err)
 	}
 	text := s.received(make([]byte, 0, len(head)+512))
-	if !s.submitted() || !h.Complete {
+	if !s.submitted() {
 		return append(text, head...), nil
+	}
+	if !h.Complete { // it cannot be completed, and no mail program writes so much
+		return nil, smtp.HeaderRefusal(message.ErrTooLarge)
 	}
 	text = message.Complete(text, head, h, s.c.Hostname(), time.Now(), s.c.Trace().ID^uint64(s.id)<<32)
 	return append(text, head[h.Len:]...), nil
@@ -342,19 +337,6 @@ func notifyBits(words []gosmtp.DSNNotify) (bits uint8) {
 		}
 	}
 	return bits
-}
-
-// xtext encodes as RFC 3461 section 4 says.
-func xtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < '!' || c > '~' || c == '+' || c == '=' {
-			fmt.Fprintf(&b, "+%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // messageIDs holds ids that the queue reserved for us, so that a transaction does not have
