@@ -168,6 +168,9 @@ func Parse(id ID, text []byte) (*Envelope, error) {
 			return nil, errors.New("last line is cut off")
 		}
 		text = rest
+		if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return nil, fmt.Errorf("control character in %q", line)
+		}
 		field, value, ok := strings.Cut(string(line), ":")
 		field, value = strings.TrimSpace(field), strings.TrimSpace(value)
 		if !ok || field == "" {

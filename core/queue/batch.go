@@ -3,6 +3,10 @@ package queue
 import (
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 )
@@ -30,20 +34,25 @@ func (w *batchWriter) mkdir(id envelope.MessageID) (fresh bool, err error) {
 		if err = w.disk.Mkdir(bucket(id)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return false, err
 		}
-		w.dirs[queueDir] = true
 		err = w.disk.Mkdir(messageDir(id))
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err
 	}
-	w.dirs[bucket(id)] = true
-	w.dirs[messageDir(id)] = true
+	for _, dir := range [...]string{queueDir, bucket(id), messageDir(id)} {
+		w.dirs[dir] = true // an earlier try may have made it and not come to the sync
+	}
 	return err == nil, nil
 }
 
-// adopt moves a streamed text, which is synced already, into the directory of its message. After a
-// crash it may have been moved before.
+// adopt moves a streamed text, which is synced already, into the directory of its message. That
+// must be durable first: the text has no other name. After a crash it may have been moved before.
 func (w *batchWriter) adopt(id envelope.MessageID) error {
+	for _, dir := range [...]string{queueDir, bucket(id)} {
+		if err := w.disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
 	w.dirs[incomingDir] = true
 	err := w.disk.Rename(incomingFile(id), messageFile(id))
 	if errors.Is(err, fs.ErrNotExist) && w.disk.Exists(messageFile(id)) {
@@ -54,12 +63,12 @@ func (w *batchWriter) adopt(id envelope.MessageID) error {
 
 // copy writes a piece of a segment into a file. In a fresh directory nobody can see what was
 // there before; elsewhere the file takes the place of another at once.
-func (w *batchWriter) copy(seg *segment, name string, off int64, n uint32, fresh bool) error {
+func (w *batchWriter) copy(seg *segment, name string, off, n uint32, fresh bool) error {
 	if cap(w.buf) < int(n) {
 		w.buf = make([]byte, n)
 	}
 	b := w.buf[:n]
-	if _, err := seg.f.ReadAt(b, off); err != nil {
+	if _, err := seg.f.ReadAt(b, int64(off)); err != nil {
 		return err
 	}
 	p := pendingFile{name: name}
@@ -85,10 +94,8 @@ func (w *batchWriter) copy(seg *segment, name string, off int64, n uint32, fresh
 
 // flush syncs and closes the files.
 func (w *batchWriter) flush() error {
-	for _, p := range w.files {
-		if w.err == nil {
-			w.err = p.f.Sync()
-		}
+	if err := parallel(len(w.files), func(i int) error { return w.files[i].f.Sync() }); w.err == nil {
+		w.err = err
 	}
 	for _, p := range w.files {
 		if w.err == nil && p.tmp != "" {
@@ -104,8 +111,28 @@ func (w *batchWriter) sync() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	for dir := range w.dirs {
-		if err := w.disk.SyncDir(dir); err != nil {
+	dirs := slices.Collect(maps.Keys(w.dirs))
+	return parallel(len(dirs), func(i int) error { return w.disk.SyncDir(dirs[i]) })
+}
+
+// parallel calls f for 0 to n-1, many at a time: file systems join the syncs that
+// they are asked for together. It gives one of the errors.
+func parallel(n int, f func(i int) error) error {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	errs := make([]error, min(n, parallelSyncs))
+	for worker := range errs {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := f(i); err != nil {
+					errs[worker] = err
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, err := range errs {
+		if err != nil {
 			return err
 		}
 	}

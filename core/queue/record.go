@@ -150,7 +150,7 @@ func parseHeader(b []byte, seg *segment) (head, error) {
 		n[i], rest = v, rest[11:]
 	}
 	crc, err := strconv.ParseUint(string(rest[:8]), 16, 32)
-	if err != nil || n[1] > maxOps || n[2] > maxInline {
+	if err != nil || fmt.Sprintf("%08x", crc) != string(rest[:8]) || n[1] > maxOps || n[2] > maxInline {
 		return head{}, errHeader
 	}
 	return head{n[0], int(n[1]), int(n[2]), uint32(crc)}, nil

@@ -10,10 +10,14 @@ import (
 )
 
 // recover reads the journal into the index and gives the number of the next segment. The
-// segments stay: they are written out while the server works.
+// segments stay: they are written out while the server works. They are synced, because what
+// is read may have been written just before the process, but not the system, went down.
 func (s *FS) recover() (next uint32, err error) {
 	segs, err := s.findSegments()
 	if err != nil {
+		return 0, err
+	}
+	if err := s.disk.SyncDir(journalDir); err != nil {
 		return 0, err
 	}
 	s.index.recovery = true
@@ -23,6 +27,9 @@ func (s *FS) recover() (next uint32, err error) {
 		}
 		s.index.segs[seg.number] = seg
 		s.closed = append(s.closed, seg)
+		if err := seg.f.Sync(); err != nil {
+			s.log.Warnf("queue: %s: %v", seg.name(), err)
+		}
 		if err := seg.scan(func(at int64, r *record) { s.replay(seg, at, r) }); err != nil {
 			return 0, err
 		}

@@ -11,8 +11,9 @@ import (
 
 // Limits of what is written out before it is synced.
 const (
-	batchMessages = 64
-	batchFiles    = 128
+	batchMessages = 128
+	batchFiles    = 256
+	parallelSyncs = 32
 )
 
 // Pauses after a segment could not be written out.
@@ -171,7 +172,7 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 		if m.e == nil {
 			err = s.clearMessage(w, m)
 		} else {
-			err = s.spillMessage(w, seg, m)
+			err = s.spillMessage(w, m)
 		}
 		if err != nil {
 			failed = err
@@ -186,21 +187,18 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 	defer s.mu.Unlock()
 	for _, m := range done {
 		if m.e != nil {
-			s.moved(seg, m)
+			moved(m)
 		}
 	}
 	return failed
 }
 
 // moved notes what lies in files now, unless it was changed or removed in the meantime.
-func (s *FS) moved(seg *segment, m spill) {
-	if m.e.seg == seg.number {
-		m.e.seg, m.e.off, m.e.size = inFile, 0, 0
-	}
-	m.e.incoming = false
+func moved(m spill) {
+	m.e.seg, m.e.off, m.e.size, m.e.incoming = inFile, 0, 0, false
 	for _, p := range m.copy.evps {
-		id := envelope.NewID(m.id, p.n)
-		if i := m.e.find(id); i >= 0 && p.seg == seg.number && m.e.evps[i] == p {
+		i := m.e.find(envelope.NewID(m.id, p.n))
+		if i >= 0 && m.e.evps[i] == p {
 			m.e.evps[i] = place{n: p.n}
 		}
 	}
@@ -254,15 +252,15 @@ func ours(id envelope.MessageID, name string) bool {
 	return name == messageName || err == nil && evp.Message() == id
 }
 
-// spillMessage writes what a segment holds of a message into files.
-func (s *FS) spillMessage(w *batchWriter, seg *segment, m spill) error {
-	dir := messageDir(m.id)
+// spillMessage writes what the journal holds of a message into files. What later segments hold
+// is not left to them: an update there means nothing without the envelope here.
+func (s *FS) spillMessage(w *batchWriter, m spill) error {
 	fresh, err := w.mkdir(m.id)
 	if err != nil {
 		return err
 	}
-	if m.copy.seg == seg.number {
-		err = w.copy(seg, dir+"/"+messageName, int64(m.copy.off), m.copy.size, fresh)
+	if m.copy.seg != inFile {
+		err = w.copy(s.segment(m.copy.seg), messageFile(m.id), m.copy.off, m.copy.size, fresh)
 	} else if m.copy.incoming {
 		err = w.adopt(m.id)
 	}
@@ -270,9 +268,9 @@ func (s *FS) spillMessage(w *batchWriter, seg *segment, m spill) error {
 		return err
 	}
 	for _, p := range m.copy.evps {
-		if p.seg == seg.number {
+		if p.seg != inFile {
 			name := envelopeFile(envelope.NewID(m.id, p.n))
-			if err := w.copy(seg, name, int64(p.off), p.size, fresh); err != nil {
+			if err := w.copy(s.segment(p.seg), name, p.off, p.size, fresh); err != nil {
 				return err
 			}
 		}
@@ -281,6 +279,12 @@ func (s *FS) spillMessage(w *batchWriter, seg *segment, m spill) error {
 		return s.trim(m)
 	}
 	return nil
+}
+
+func (s *FS) segment(number uint32) *segment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.index.segs[number]
 }
 
 // trim removes the files of envelopes that are gone.

@@ -1,0 +1,227 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"testing"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+const testNonce = 0x0123456789abcdef
+
+func testSegment(data []byte) *segment {
+	return &segment{number: 7, nonce: testNonce, f: &memFile{d: newMemDisk(), n: &node{data: data}},
+		touched: make(map[envelope.MessageID]touch)}
+}
+
+// testRecords writes records, the last two in one go.
+func testRecords(n int) (data []byte, ends []int) {
+	seg := testSegment(nil)
+	batch := 0
+	for i := range n {
+		r := newRecord(0)
+		id := envelope.MessageID(i + 1)
+		body := bytes.Repeat([]byte{byte('a' + i)}, 700*i)
+		r.message(id, int64(len(body)), true)
+		r.envelope(opAdd, envelope.NewID(id, 1), fmt.Appendf(nil, "text %d\n", i))
+		r.envelope(opUpdate, envelope.NewID(id, 1), []byte("new text\n"))
+		r.remove(envelope.NewID(id, 2))
+		r.finish(body)
+		if i < n-1 {
+			batch = len(data)
+		}
+		r.header(seg, int64(batch))
+		data = append(data, r.buf...)
+		ends = append(ends, len(data))
+	}
+	return data, ends
+}
+
+// scanned gives the messages that a scan finds.
+func scanned(t testing.TB, data []byte) (found []int, seg *segment) {
+	t.Helper()
+	seg = testSegment(data)
+	err := seg.scan(func(at int64, r *record) { found = append(found, int(r.ops[0].id.Message())) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found, seg
+}
+
+func TestTornTail(t *testing.T) {
+	data, ends := testRecords(4)
+	for n := range len(data) + 1 {
+		want := 0
+		for want < len(ends) && ends[want] <= n {
+			want++
+		}
+		for name, torn := range map[string][]byte{
+			"cut": data[:n], "zeros": append(bytes.Clone(data[:n]), make([]byte, len(data)-n)...),
+		} {
+			found, seg := scanned(t, torn)
+			if len(found) != want || seg.damaged {
+				t.Fatalf("%s at %d of %d: %d records, damaged %t; want %d", name, n, len(data), len(found), seg.damaged, want)
+			}
+		}
+	}
+}
+
+func TestDamage(t *testing.T) {
+	data, ends := testRecords(5)
+	starts := append([]int{0}, ends...)
+	for i := range data {
+		bad := bytes.Clone(data)
+		bad[i] ^= 0x20
+		which := 0
+		for ends[which] <= i {
+			which++
+		}
+		found, seg := scanned(t, bad)
+		// the last two were written together: nothing tells that they had been synced
+		damaged, want := which < 3, 4
+		if !damaged {
+			want = which
+		}
+		if len(found) != want || seg.damaged != damaged {
+			t.Fatalf("octet %d of record %d (from %d): found %v, damaged %t", i, which, starts[which], found, seg.damaged)
+		}
+		for _, id := range found {
+			if id == which+1 {
+				t.Fatalf("octet %d: a bad record was taken", i)
+			}
+		}
+	}
+}
+
+// TestForgedRecord damages a message whose text looks like a record.
+func TestForgedRecord(t *testing.T) {
+	seg := testSegment(nil)
+	forged := newRecord(0)
+	forged.message(666, 0, true)
+	forged.envelope(opAdd, envelope.NewID(666, 1), []byte("mda-exec: evil\n"))
+	forged.finish(nil)
+	liar := *seg
+	liar.nonce++
+	forged.header(&liar, 500)
+	var data []byte
+	for id := range envelope.MessageID(3) {
+		r := newRecord(0)
+		r.message(id+1, int64(len(forged.buf)), true)
+		r.finish(forged.buf)
+		r.header(seg, int64(len(data)))
+		data = append(data, r.buf...)
+	}
+	data[0] = '!'
+	found, got := scanned(t, data)
+	if fmt.Sprint(found) != "[2 3]" || !got.damaged {
+		t.Errorf("found %v, damaged %t", found, got.damaged)
+	}
+}
+
+func TestSegmentName(t *testing.T) {
+	seg := testSegment(nil)
+	name := "0000000007-0123456789abcdef"
+	if got, ok := parseSegmentName(name); !ok || got.number != 7 || got.nonce != testNonce || seg.name() != "journal/"+name {
+		t.Errorf("%+v, %t; %s", got, ok, seg.name())
+	}
+	for _, bad := range []string{"", "0000000000-0123456789abcdef", "4294967296-0123456789abcdef", "0000000007-0123456789ABCDEF",
+		"0000000007+0123456789abcdef", "000000000x-0123456789abcdef", "0000000007-0123456789abcdef.tmp", "0000000007--123456789abcdef"} {
+		if _, ok := parseSegmentName(bad); ok {
+			t.Errorf("%q is taken for a segment", bad)
+		}
+	}
+}
+
+// TestDamagedStore damages a segment with mail in it: what is whole is kept, and so is the segment.
+func TestDamagedStore(t *testing.T) {
+	d := newMemDisk()
+	s := openMem(t, d)
+	var all []*Message
+	for range 4 {
+		all = append(all, commit(t, s, []byte("body\n"), 1))
+	}
+	after := d.crashed(func() bool { return false })
+	for _, n := range after.top.names[journalDir].names {
+		n.data[10] ^= 1
+	}
+	s = openMem(t, after)
+	if got := loads(t, s); len(got) != 3 {
+		t.Errorf("%d envelopes", len(got))
+	}
+	for _, m := range all[1:] {
+		has(t, s, m, []byte("body\n"))
+	}
+	closeStore(t, s)
+	if names, _ := after.ReadDir(journalDir); len(names) != 0 {
+		t.Errorf("journal holds %v", names)
+	}
+	if names, _ := after.ReadDir(corruptDir); len(names) != 1 {
+		t.Errorf("corrupt holds %v", names)
+	}
+}
+
+// FuzzJournal reads anything as a segment.
+func FuzzJournal(f *testing.F) {
+	data, _ := testRecords(3)
+	f.Add(data)
+	f.Add(data[:len(data)-5])
+	f.Add(append([]byte("rubbish\n"), data...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		seg := testSegment(data)
+		end := int64(0)
+		err := seg.scan(func(at int64, r *record) {
+			if at < end {
+				t.Fatalf("record at %d begins before %d", at, end)
+			}
+			end = at + int64(len(r.buf)+r.body)
+			raw := data[at:end]
+			crc := crc32.Update(crc32.Checksum(raw[headerLen:], castagnoli), castagnoli, raw[:headerLen-9])
+			if string(raw[headerLen-9:headerLen]) != fmt.Sprintf("%08x\n", crc) {
+				t.Fatalf("record at %d has a wrong checksum", at)
+			}
+			for _, o := range r.ops {
+				if int(o.off)+int(o.n) > len(r.buf) || o.id.Message() == 0 {
+					t.Fatalf("operation leads out of the record: %+v", o)
+				}
+			}
+		})
+		if err != nil || seg.size != end {
+			t.Fatalf("size %d, last record ends at %d, %v", seg.size, end, err)
+		}
+	})
+}
+
+// FuzzOperations reads anything as the operations of a record whose checksum is good.
+func FuzzOperations(f *testing.F) {
+	r := newRecord(0)
+	r.message(1, 9, false)
+	r.envelope(opAdd, 1<<32+1, []byte("a: b\n"))
+	r.remove(1<<32 + 2)
+	f.Add(string(r.buf[headerLen:]))
+	f.Add("add 0000000100000001 99999999999\n")
+	f.Add("message 00000001 -1 inline\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		ops, err := parseOps([]byte(text), 9)
+		if err != nil {
+			return
+		}
+		again := newRecord(0)
+		for _, o := range ops {
+			switch o.kind {
+			case opMessage:
+				again.message(o.id.Message(), o.size, o.inline)
+			case opRemove:
+				again.remove(o.id)
+			default:
+				at := int(o.off) - headerLen
+				again.envelope(o.kind, o.id, []byte(text[at:at+int(o.n)]))
+			}
+		}
+		list, err := parseOps(again.buf[headerLen:], 9)
+		if err != nil || len(list) != len(ops) {
+			t.Fatalf("%d operations became %d: %v", len(ops), len(list), err)
+		}
+	})
+}
