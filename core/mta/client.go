@@ -178,3 +178,31 @@ func notify(n envelope.Notify) string {
 	}
 	return strings.Join(words, ",")
 }
+
+// helo introduces us: EHLO, or HELO where that is not understood.
+func (c *client) helo(name string, extended bool) error {
+	r, err := c.ask(c.times.Command, "EHLO ", name)
+	if err != nil {
+		return err
+	}
+	if r.class() == 2 {
+		c.ext = parseExtensions(r.lines)
+		return nil
+	}
+	if extended || r.class() == 4 {
+		return &refusal{r}
+	}
+	c.ext = extensions{}
+	if r, err = c.ask(c.times.Command, "HELO ", name); err != nil {
+		return err
+	}
+	if r.class() != 2 {
+		return &refusal{r}
+	}
+	return nil
+}
+
+// refusal is a reply that ended a session before it began.
+type refusal struct{ reply reply }
+
+func (e *refusal) Error() string { return strings.TrimSpace(e.reply.text()) }

@@ -95,7 +95,7 @@ func TestServerStopsReading(t *testing.T) {
 		b := newBench(t, func(c *Config) { short(c); c.Timeouts.Command = patience })
 		b.net.to[addr1] = scripted(t, func(c *script, _ int) {
 			c.say("220 x")
-			for cmd := c.line(); cmd != "DATA"; cmd = c.line() {
+			for cmd := c.line(); cmd != "DATA" && cmd != ""; cmd = c.line() {
 				c.say("250 ok")
 			}
 			c.say("354 go")
@@ -211,7 +211,7 @@ func TestOnlyCleanLinesLeave(t *testing.T) {
 	b := newBench(t, nil)
 	b.domain("example.com", scripted(t, func(c *script, _ int) {
 		c.say("220 x")
-		for cmd := c.line(); cmd != "DATA"; cmd = c.line() {
+		for cmd := c.line(); cmd != "DATA" && cmd != ""; cmd = c.line() {
 			c.say("250 ok")
 		}
 		c.say("354 go")
@@ -286,6 +286,31 @@ func TestDataAcceptedWithoutRecipients(t *testing.T) {
 	if r := b.one(defaultRelay, "open\n", "yes@example.com"); r.Status != envelope.Delivered || b.net.count(addr1) != 1 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestSlowServerHoldsUpNobody: messages that hang do not keep the next one from leaving.
+func TestSlowServerHoldsUpNobody(t *testing.T) {
+	release, hang := make(chan struct{}), make(chan struct{}, 2)
+	b := newBench(t, func(c *Config) { c.Timeouts.Stall = 10 * time.Millisecond })
+	b.domain("example.com", scripted(t, func(c *script, n int) {
+		c.serve([]string{"PIPELINING"}, func(cmd string) string {
+			if cmd == "." && n <= 2 {
+				hang <- struct{}{}
+				<-release
+			}
+			return ""
+		})
+	}))
+	first := []*Message{b.message("x\n", "u@example.com"), b.message("x\n", "u@example.com")}
+	for _, msg := range first {
+		b.Submit(msg, defaultRelay)
+		<-hang
+	}
+	if r := b.one(defaultRelay, "x\n", "u@example.com"); r.Status != envelope.Delivered || r.ID == first[0].Recipients[0].ID {
+		t.Errorf("%+v", r)
+	}
+	close(release)
+	b.wait(2)
 }
 
 func TestPanicCostsOneSession(t *testing.T) {

@@ -22,7 +22,7 @@ type Message struct {
 	EnvID      string // xtext, as received
 	Ret        string // "", "FULL" or "HDRS"
 	Recipients []Recipient
-	Close      func() // called once when the body is not needed any more; may be nil
+	Close      func() // called once when the body is not needed any more; may be nil; must not call the MTA
 
 	open atomic.Int64 // recipients without a result
 }

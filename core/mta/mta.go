@@ -169,8 +169,8 @@ func (m *MTA) Resume() bool {
 }
 
 // Stop lets running transactions end and closes the connections, those that are left when
-// ctx ends by force. Messages whose transaction did not begin get no result: nothing was
-// tried. When it returns, all results were given.
+// ctx ends by force. Messages whose transaction did not begin get no result and are not
+// closed: nothing was tried. When it returns, all results were given.
 func (m *MTA) Stop(ctx context.Context) {
 	m.mu.Lock()
 	if !m.stopping {
@@ -182,8 +182,10 @@ func (m *MTA) Stop(ctx context.Context) {
 			}
 		}
 		for _, r := range m.relays {
-			if r.timer != nil {
-				r.timer.Stop()
+			for _, t := range []*time.Timer{r.timer, r.watcher} {
+				if t != nil {
+					t.Stop()
+				}
 			}
 		}
 	}

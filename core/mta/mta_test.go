@@ -575,8 +575,7 @@ func BenchmarkTransaction(b *testing.B) {
 	for _, size := range []int{1 << 10, 100 << 10} {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			addr := scripted(b, func(c *script, _ int) { c.serve([]string{"PIPELINING", "8BITMIME", "SIZE"}, nil) })
-			m := newBench(b, nil)
-			m.log = nil
+			m := newBench(b, func(c *Config) { c.Log = nil })
 			m.domain("example.com", addr)
 			body := strings.Repeat(strings.Repeat("x", 75)+"\n", size/76)
 			b.SetBytes(int64(size))

@@ -69,6 +69,8 @@ func (o *opener) open(ctx context.Context, conn net.Conn) (peer, error) {
 	var p peer
 	switch {
 	case err != nil:
+	case o.relay.URL.scheme() == LMTP && o.relay.Auth != nil:
+		err = errAuthPlain
 	case o.relay.URL.scheme() == LMTP:
 		p, err = openLMTP(conn, o.helo, o.times)
 	default:

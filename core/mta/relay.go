@@ -47,6 +47,10 @@ type relay struct {
 	most      int                 // sessions beyond which the server refused more,
 	mostUntil time.Time           // believed until then
 	timer     *time.Timer
+
+	taken   uint64      // tasks that sessions took
+	extra   int         // sessions more, because none took a task for Timeouts.Stall
+	watcher *time.Timer // looks after that
 }
 
 func newRelay(key, domain string) *relay {
@@ -74,7 +78,8 @@ func (m *MTA) dispatch(r *relay) {
 		case c.route != nil:
 			m.start(r, c)
 		case r.conns > 0:
-			return // the sessions that there are will do
+			m.watch(r) // the sessions that there are have to do
+			return
 		case c.busy:
 			m.blocked[r] = true
 			return
@@ -86,7 +91,30 @@ func (m *MTA) dispatch(r *relay) {
 			return
 		}
 	}
+	m.watch(r)
 	m.drop(r)
+}
+
+// watch adds a session when those of a relay take no work for a while: a slow server or a
+// large message must not hold up the others.
+func (m *MTA) watch(r *relay) {
+	if len(r.tasks) == 0 {
+		r.extra = 0
+		return
+	}
+	if r.conns == 0 || r.watcher != nil {
+		return
+	}
+	taken := r.taken
+	r.watcher = time.AfterFunc(m.times.Stall, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		r.watcher = nil
+		if r.taken == taken && len(r.tasks) > 0 && r.ready > 0 {
+			r.extra++
+		}
+		m.dispatch(r)
+	})
 }
 
 // drop forgets a relay that has nothing to do.
@@ -99,7 +127,7 @@ func (m *MTA) drop(r *relay) {
 
 // wantsSession: one until the server took mail, then as many as the waiting tasks are worth.
 func (r *relay) wantsSession() bool {
-	waiting := len(r.tasks) - r.woken
+	waiting := len(r.tasks) - r.woken - r.connecting
 	switch {
 	case waiting <= 0 || r.resolving:
 		return false
@@ -108,7 +136,7 @@ func (r *relay) wantsSession() bool {
 	case r.ready == 0 || r.conns >= r.most && time.Now().Before(r.mostUntil):
 		return false
 	default:
-		return r.connecting < waiting && r.conns < 1+waiting/tasksSession
+		return r.conns < 1+r.extra+(waiting+tasksSession-1)/tasksSession
 	}
 }
 

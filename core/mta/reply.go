@@ -161,5 +161,5 @@ func digits(s string) (n uint16, ok bool) {
 // (RFC 5321 section 4.5.3.1.10).
 func (r reply) tooManyRecipients() bool {
 	class, code := r.enhanced()
-	return r.class() == 4 && (code == 503 || r.code == 452 && class == 0)
+	return code == 503 || class == 0 && (r.code == 452 || r.code == 552)
 }

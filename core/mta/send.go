@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"strings"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
@@ -42,7 +41,8 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 	var following *transaction
 	if c.ext.pipelining {
 		if following = next(); following != nil && len(following.rcpts) <= groupSize && c.sendable(following) == nil {
-			c.writeGroup(following, sender, 0, c.steps(following))
+			x := c.exchange(following)
+			c.write(x, sender, 0, x.total)
 			following.begun = true
 		}
 	}
@@ -69,28 +69,35 @@ func (tx *transaction) finish(r reply) error {
 	return nil
 }
 
-// The commands of a transaction are numbered: RSET when it is needed, MAIL, each RCPT, DATA.
-
-func (c *client) firstRcpt() int {
-	if c.dirty {
-		return 2
-	}
-	return 1
+// exchange is the part of a transaction before the body. Its commands are numbered: RSET
+// when it is needed, MAIL, each RCPT, DATA.
+type exchange struct {
+	tx      *transaction
+	first   int    // number of the first RCPT
+	total   int    // number of commands
+	refused *reply // to MAIL
+	open    bool   // the server waits for the body
 }
 
-func (c *client) steps(tx *transaction) int { return c.firstRcpt() + len(tx.rcpts) + 1 }
+func (c *client) exchange(tx *transaction) *exchange {
+	x := &exchange{tx: tx, first: 1}
+	if c.dirty {
+		x.first = 2
+	}
+	x.total = x.first + len(tx.rcpts) + 1
+	return x
+}
 
-// writeGroup writes the commands from up to, not including, to.
-func (c *client) writeGroup(tx *transaction, sender func(*Message) address.Address, from, to int) {
-	first := c.firstRcpt()
+// write writes the commands from up to, not including, to.
+func (c *client) write(x *exchange, sender func(*Message) address.Address, from, to int) {
 	for n := from; n < to; n++ {
-		switch i := n - first; {
+		switch i := n - x.first; {
 		case i == -2:
 			c.command("RSET")
 		case i == -1:
-			c.command(c.mail(sender(tx.msg), tx.msg))
-		case i < len(tx.rcpts):
-			c.command(c.rcpt(&tx.rcpts[i]))
+			c.command(c.mail(sender(x.tx.msg), x.tx.msg))
+		case n < x.total-1:
+			c.command(c.rcpt(&x.tx.rcpts[i]))
 		default:
 			c.command("DATA")
 		}
@@ -99,82 +106,88 @@ func (c *client) writeGroup(tx *transaction, sender func(*Message) address.Addre
 
 // envelope sends everything before the body, as far as it was not sent already, and reads
 // the replies. It reports whether the server waits for the body.
-func (c *client) envelope(tx *transaction, sender func(*Message) address.Address) (open bool, err error) {
-	first, total := c.firstRcpt(), c.steps(tx)
+func (c *client) envelope(tx *transaction, sender func(*Message) address.Address) (bool, error) {
+	x := c.exchange(tx)
 	written, group := 0, 1
 	if tx.begun {
-		written = total
+		written = x.total
 	}
 	if c.ext.pipelining {
 		group = groupSize + 3
 	}
-	var refused *reply // to MAIL
-	for n := 0; n < total; n++ {
+	for n := 0; n < x.total; n++ {
 		if n == written {
-			if len(tx.later) > 0 { // the rest can only be refused for the same reason
-				for ; n < total-1; n++ {
-					tx.later = append(tx.later, n-first)
-				}
+			if n = x.skip(n); n == x.total {
+				break
 			}
-			if refused != nil || n == total-1 && tx.accepted == 0 {
-				break // what would follow can only be refused, too
-			}
-			written = min(total, n+group)
-			c.writeGroup(tx, sender, n, written)
+			written = min(x.total, n+group)
+			c.write(x, sender, n, written)
 			if err := c.flush(); err != nil {
 				return false, err
 			}
 		}
 		wait := c.times.Command
-		if n == total-1 {
+		if n == x.total-1 {
 			wait = c.times.DataInit
 		}
 		r, err := c.reply(wait)
-		if err != nil {
-			return false, err
-		}
-		switch i := n - first; {
-		case i == -2:
-			if r.class() != 2 {
-				return false, errSequence
-			}
-		case i == -1:
-			if r.class() == 3 {
-				err = errSequence
-			} else if r.class() != 2 {
-				refused = &r
-			}
-		case n == total-1:
-			open, err = tx.dataReply(r, refused)
-		case refused == nil:
-			err = tx.rcptReply(i, r)
+		if err == nil {
+			err = x.reply(n, r)
 		}
 		if err != nil {
 			return false, err
 		}
 	}
 	// A transaction that got no further than this is still open at the server.
-	c.dirty = !open && refused == nil
-	if refused != nil {
+	c.dirty = !x.open && x.refused == nil
+	if x.refused != nil {
 		// Should the server want the body all the same, it gets an empty one.
 		if tx.accepted = 0; c.closing == nil {
-			tx.settle(verdict(*refused))
+			tx.settle(verdict(*x.refused))
 		}
 	}
-	return open, nil
+	return x.open, nil
 }
 
-// dataReply notes the reply to DATA.
-func (tx *transaction) dataReply(r reply, refused *reply) (open bool, err error) {
+// skip gives the number of the next command that is worth sending, from n on.
+func (x *exchange) skip(n int) int {
+	if len(x.tx.later) > 0 { // the other recipients can only be refused for the same reason
+		for ; n < x.total-1; n++ {
+			x.tx.later = append(x.tx.later, n-x.first)
+		}
+	}
+	if x.refused != nil || n == x.total-1 && x.tx.accepted == 0 {
+		return x.total
+	}
+	return n
+}
+
+// reply notes the reply to command n.
+func (x *exchange) reply(n int, r reply) error {
+	switch i := n - x.first; {
+	case i == -2 && r.class() != 2, i == -1 && r.class() == 3:
+		return errSequence
+	case i == -1 && r.class() != 2:
+		x.refused = &r
+	case n == x.total-1:
+		return x.data(r)
+	case i >= 0 && x.refused == nil:
+		return x.tx.rcptReply(i, r)
+	}
+	return nil
+}
+
+// data notes the reply to DATA.
+func (x *exchange) data(r reply) error {
 	switch {
 	case r.code == 354:
-		return true, nil
+		x.open = true
 	case r.class() == 2 || r.class() == 3:
-		return false, errSequence
-	case refused == nil && tx.accepted > 0:
-		tx.settleTaken(verdict(r))
+		return errSequence
+	case x.refused == nil && x.tx.accepted > 0:
+		x.tx.settleTaken(verdict(r))
 	}
-	return false, nil
+	return nil
 }
 
 // writeBody writes the body and the final dot; the last part may wait in c.out.
@@ -196,31 +209,3 @@ func (c *client) writeBody(b *Body) error {
 	c.out = e.end(c.out)
 	return nil
 }
-
-// helo introduces us: EHLO, or HELO where that is not understood.
-func (c *client) helo(name string, extended bool) error {
-	r, err := c.ask(c.times.Command, "EHLO ", name)
-	if err != nil {
-		return err
-	}
-	if r.class() == 2 {
-		c.ext = parseExtensions(r.lines)
-		return nil
-	}
-	if extended || r.class() == 4 {
-		return &refusal{r}
-	}
-	c.ext = extensions{}
-	if r, err = c.ask(c.times.Command, "HELO ", name); err != nil {
-		return err
-	}
-	if r.class() != 2 {
-		return &refusal{r}
-	}
-	return nil
-}
-
-// refusal is a reply that ended a session before it began.
-type refusal struct{ reply reply }
-
-func (e *refusal) Error() string { return strings.TrimSpace(e.reply.text()) }

@@ -1,0 +1,219 @@
+package mta
+
+import (
+	"slices"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+const (
+	surplusWait = time.Second // how long a second idle session waits for work
+	maxRejected = 10          // messages refused in a row after which a session ends
+)
+
+// loop sends what there is. It gives the reason why it ended, or the error of a connection
+// that is lost.
+func (s *session) loop(p peer) (string, error) {
+	tx := s.next(p, true)
+	for tx != nil {
+		s.current = tx
+		following, err := p.send(tx, s.sender, func() *transaction { return s.next(p, false) })
+		s.settle(p, tx, err)
+		s.current = nil
+		if err != nil || p.closed() != nil {
+			if following != nil {
+				s.returnTask(following.task)
+			}
+			if err == nil {
+				return "server-closing", nil
+			}
+			return "", err
+		}
+		if s.rejected >= maxRejected {
+			s.tr.Infof("mta host-rejects-all-mails")
+		}
+		if tx = following; tx == nil {
+			tx = s.next(p, true)
+		}
+	}
+	if s.failures >= s.limits.MaxFailuresPerSession {
+		return "max-failures-per-session", nil
+	}
+	return "quit", nil
+}
+
+func (s *session) sender(msg *Message) address.Address { return s.opts.sender(msg.Sender) }
+
+func (s *session) returnTask(t *task) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	s.r.giveBack(t)
+}
+
+// usable reports whether another transaction may begin on this connection. One that is under
+// way counts already.
+func (s *session) usable(begun int) bool {
+	return !s.m.stopping && !s.m.paused && s.sent+begun < s.limits.SessionMailMax &&
+		s.failures < s.limits.MaxFailuresPerSession && s.rejected < maxRejected
+}
+
+// next takes a task. With wait it stays for one as long as the keep-alive lasts; without, it
+// is called while a transaction is under way, to send the next one along.
+func (s *session) next(p peer, wait bool) *transaction {
+	if !wait && (s.limits.TransactionDelay > 0 || p.closed() != nil) {
+		return nil
+	}
+	if wait && s.sent > 0 && s.limits.TransactionDelay > 0 && !s.sleep(s.limits.TransactionDelay) {
+		return nil
+	}
+	m, r := s.m, s.r
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !wait {
+		if !s.usable(1) || len(r.tasks) == 0 {
+			return nil
+		}
+		return r.take()
+	}
+	for idleSince := time.Now(); s.usable(0); {
+		if len(r.tasks) > 0 {
+			tx := r.take()
+			if s.sent == 0 {
+				m.dispatch(r) // now that the server takes mail there may be more sessions
+			}
+			return tx
+		}
+		keep := s.limits.SessionKeepalive
+		if len(r.idle) > 0 {
+			keep = min(keep, surplusWait)
+		}
+		if !s.idle(time.Until(idleSince.Add(keep))) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (r *relay) take() *transaction {
+	t := r.tasks[0]
+	r.taken++
+	r.tasks[0] = nil
+	r.tasks = r.tasks[1:]
+	return newTransaction(t)
+}
+
+// idle waits for a task. The caller holds the lock, which is given up meanwhile.
+func (s *session) idle(d time.Duration) (woken bool) {
+	m, r := s.m, s.r
+	r.idle = append(r.idle, s)
+	m.mu.Unlock()
+	t := time.NewTimer(d)
+	select {
+	case <-s.wake:
+		woken = true
+	case <-t.C:
+	case <-m.stop:
+	case <-m.ctx.Done():
+	}
+	t.Stop()
+	m.mu.Lock()
+	if i := slices.Index(r.idle, s); i >= 0 {
+		r.idle = slices.Delete(r.idle, i, i+1)
+	} else {
+		if !woken {
+			<-s.wake // it was sent together with what ended the wait
+			woken = true
+		}
+		r.woken--
+	}
+	return woken
+}
+
+func (s *session) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.m.stop:
+	case <-s.m.ctx.Done():
+	}
+	return false
+}
+
+// settle gives out the results of a transaction. Recipients without one are tried again
+// when it is sure that the message did not arrive: over another connection when this one is lost.
+func (s *session) settle(p peer, tx *transaction, err error) {
+	first := s.sent == 0
+	s.sent++
+	s.count(tx)
+	again := tx.again(p.closed(), err, first)
+	s.report(tx, tx.fates)
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if err != nil && first && !tx.body && s.m.ctx.Err() == nil {
+		s.r.lastFate = lost(err)
+		s.r.failed[s.choice.target.addr] = true
+		s.m.disable(s.choice.route)
+	}
+	if again != nil {
+		s.r.giveBack(again)
+	}
+}
+
+// again gives the recipients that are to be tried once more at once, and settles the others.
+func (tx *transaction) again(closing *fate, err error, first bool) *task {
+	end := lost(errSequence)
+	if err != nil {
+		end = lost(err)
+	}
+	if closing != nil {
+		end = *closing
+	}
+	broken := err != nil || closing != nil && tx.accepted == 0
+	tries := tx.tries
+	switch {
+	case broken && !tx.body && (tries+1 >= maxTries || first && err == nil):
+		tx.settle(end)
+	case broken && !tx.body:
+		tries++
+	default:
+		// The message may have arrived. (Or the server forgot to reply for a recipient.)
+		tx.settleTaken(end)
+	}
+	if open := tx.open(); len(open) > 0 {
+		return &task{msg: tx.msg, rcpts: open, tries: tries}
+	}
+	return nil
+}
+
+// count keeps the runs of refusals.
+func (s *session) count(tx *transaction) {
+	delivered := false
+	for _, f := range tx.fates {
+		switch f.status {
+		case envelope.Delivered:
+			delivered = true
+			s.failures = 0
+		case envelope.TempFail, envelope.PermFail:
+			s.failures++
+		}
+	}
+	if s.rejected++; delivered {
+		s.rejected = 0
+	}
+}
+
+func (s *session) report(tx *transaction, fates []fate) {
+	s.m.conclude(s.origin, s.sender(tx.msg), tx.msg, tx.rcpts, fates)
+	for _, f := range fates {
+		if f.status != 0 {
+			s.m.mu.Lock()
+			s.m.note(s.r, f.text)
+			s.m.mu.Unlock()
+			return
+		}
+	}
+}
