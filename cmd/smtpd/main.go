@@ -166,7 +166,7 @@ func check(s *settings) int {
 	}
 	if err == nil {
 		for _, u := range cfg.Unsupported {
-			fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s is not supported yet\n", u.Pos.File, u.Pos.Line, u.Pos.Column, u.What)
+			fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s\n", u.Pos.File, u.Pos.Line, u.Pos.Column, u.What)
 		}
 		err = daemon.CheckFiles(cfg)
 	}

@@ -69,8 +69,7 @@ func TestDefaults(t *testing.T) {
 	equal(t, "scheduler", cfg.Scheduler, SchedulerLimits{5000, 256, 1024, 10})
 	equal(t, "mta", cfg.MTALimits, []MTALimits{{
 		MaxConnPerHost: 10, MaxConnPerRoute: 5, MaxConnPerSource: 100, MaxConnPerConnector: 20,
-		MaxConnPerRelay: 100, MaxConnPerDomain: 100, ConnDelayRoute: 5 * time.Second,
-		ConnDelayRelay: 2 * time.Second, ReconnDelayRoute: 3 * time.Second,
+		MaxConnPerRelay: 100, MaxConnPerDomain: 100,
 		SessionMailMax: 100, SessionKeepalive: 10 * time.Second,
 		MaxFailuresPerSession: 25, TaskHiwat: 50, TaskLowat: 30, TaskRelease: 10,
 	}})
@@ -151,7 +150,7 @@ mta limit max-conn-per-host 4 conn-delay-host 1 conn-delay-source 2 conn-delay-c
 	equal(t, "all", cfg.MTALimits[0], MTALimits{
 		Family: "inet4", MaxConnPerHost: 4, MaxConnPerRoute: 14, MaxConnPerSource: 15,
 		MaxConnPerConnector: 16, MaxConnPerRelay: 17, MaxConnPerDomain: 100,
-		ConnDelayHost: second(1), ConnDelayRoute: second(5), ConnDelaySource: second(2),
+		ConnDelayHost: second(1), ConnDelaySource: second(2),
 		ConnDelayConnector: second(3), ConnDelayRelay: second(4), ConnDelayDomain: second(5),
 		ReconnDelayRoute: second(6), SessionMailMax: 7, TransactionDelay: second(8),
 		SessionKeepalive: second(9), MaxFailuresPerSession: 10, TaskHiwat: 11, TaskLowat: 12,

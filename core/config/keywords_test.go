@@ -120,7 +120,10 @@ func TestUnsupported(t *testing.T) {
 		}
 		reached[u.What] = true
 	}
-	rest := everything + `pki x.example.org cert c key k dhe auto
+	rest := everything + `mda limit max-session-per-user 1 task-hiwat 1 task-lowat 1 task-release 1
+mta limit reconn-delay-route 1 task-hiwat 1 task-lowat 1 task-release 1
+scheduler limit max-evp-batch-size 1 max-msg-batch-size 1
+pki x.example.org cert c key k dhe auto
 pki y.example.org cert c key k dhe legacy
 table d db:/x
 table e ldap:/x
@@ -157,7 +160,6 @@ smtp sub-addr-delim "-"
 admd example.org
 queue ttl 1d
 bounce warn-interval 1h, 2h
-mta max-deferred 10
 mta limit for domain example.org inet4 max-conn-per-host 1
 mda limit max-session 10
 scheduler limit max-inflight 10

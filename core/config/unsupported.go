@@ -11,6 +11,7 @@ var later = map[string]string{
 	"srs key backup":    `"srs"`,
 	"srs ttl":           `"srs"`,
 	"mda wrapper":       `"mda wrapper"`,
+	"mta max-deferred":  `"mta max-deferred"`,
 	"proc":              `a filter process`,
 	"filter proc":       `a filter process`,
 	"filter proc-exec":  `a filter process`,
@@ -19,6 +20,18 @@ var later = map[string]string{
 
 	"pki dhe auto":   `"dhe" other than none`,
 	"pki dhe legacy": `"dhe" other than none`,
+
+	"mda limit max-session-per-user":     `"mda limit max-session-per-user"`,
+	"mda limit task-hiwat":               `"mda limit task-hiwat"`,
+	"mda limit task-lowat":               `"mda limit task-lowat"`,
+	"mda limit task-release":             `"mda limit task-release"`,
+	"mta limit reconn-delay-route":       `"mta limit reconn-delay-route"`,
+	"mta limit task-hiwat":               `"mta limit task-hiwat"`,
+	"mta limit task-lowat":               `"mta limit task-lowat"`,
+	"mta limit task-release":             `"mta limit task-release"`,
+	"scheduler limit max-evp-batch-size": `"scheduler limit max-evp-batch-size"`,
+	"scheduler limit max-msg-batch-size": `"scheduler limit max-msg-batch-size"`,
+	"scheduler limit max-schedule":       `"scheduler limit max-schedule"`,
 
 	"table db":      `a table of type db`,
 	"table program": `a table served by a program`,
@@ -39,7 +52,6 @@ var later = map[string]string{
 	"match auth table":      `"auth" with a table in a rule`,
 	"match from auth table": `"from auth" with a table in a rule`,
 
-	"action junk":       `"junk" of maildir`,
 	"action wrapper":    `"wrapper" in an action`,
 	"action auth":       `"auth" in a relay action`,
 	"action ciphers":    `"ciphers" in a relay action`,

@@ -234,7 +234,7 @@ func (p *parent) load() (*config.Config, error) {
 	}
 	var refused []error
 	for _, u := range cfg.Unsupported {
-		refused = append(refused, fmt.Errorf("%s:%d:%d: %s is not supported yet",
+		refused = append(refused, fmt.Errorf("%s:%d:%d: %s",
 			u.Pos.File, u.Pos.Line, u.Pos.Column, u.What))
 	}
 	return cfg, errors.Join(refused...)
