@@ -34,6 +34,7 @@ type relay struct {
 	counter                // sessions
 	connecting  int        // sessions that are not ready to take mail
 	ready       int        // sessions that are
+	freeing     int        // sessions that are about to look for their next task
 	woken       int        // sessions that were idle and have not taken their task
 	idle        []*session // the last became idle last
 	connectors  map[netip.Addr]*counter
@@ -127,7 +128,7 @@ func (m *MTA) drop(r *relay) {
 
 // wantsSession: one until the server took mail, then as many as the waiting tasks are worth.
 func (r *relay) wantsSession() bool {
-	waiting := len(r.tasks) - r.woken - r.connecting
+	waiting := len(r.tasks) - r.woken - r.connecting - r.freeing
 	switch {
 	case waiting <= 0 || r.resolving:
 		return false

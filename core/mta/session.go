@@ -30,6 +30,7 @@ type session struct {
 	wake   chan struct{}
 
 	origin   origin
+	freeing  bool         // it is counted in relay.freeing
 	up       bool         // it got to the point of taking mail
 	sent     int          // transactions
 	failures int          // recipients refused in a row
@@ -95,6 +96,7 @@ func (s *session) end() {
 	for _, n := range s.counts {
 		n.conns--
 	}
+	s.free(false)
 	s.choice.route.lastUsed = time.Now()
 	if s.up {
 		r.ready--

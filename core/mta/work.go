@@ -20,6 +20,12 @@ func (s *session) loop(p peer) (string, error) {
 	for tx != nil {
 		s.current = tx
 		following, err := p.send(tx, s.sender, func() *transaction { return s.next(p, false) })
+		if following == nil {
+			// Before the results are out: what they cause to be submitted is for this session.
+			s.m.mu.Lock()
+			s.free(true)
+			s.m.mu.Unlock()
+		}
 		s.settle(p, tx, err)
 		s.current = nil
 		if err != nil || p.closed() != nil {
@@ -42,6 +48,17 @@ func (s *session) loop(p peer) (string, error) {
 		return "max-failures-per-session", nil
 	}
 	return "quit", nil
+}
+
+// free notes whether the session is about to look for a task. The caller holds the lock.
+func (s *session) free(on bool) {
+	if s.freeing != on {
+		if s.freeing = on; on {
+			s.r.freeing++
+		} else {
+			s.r.freeing--
+		}
+	}
 }
 
 func (s *session) sender(msg *Message) address.Address { return s.opts.sender(msg.Sender) }
@@ -71,6 +88,7 @@ func (s *session) next(p peer, wait bool) *transaction {
 	m, r := s.m, s.r
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s.free(false)
 	if !wait {
 		if !s.usable(1) || len(r.tasks) == 0 {
 			return nil
