@@ -1,0 +1,108 @@
+#!/bin/sh
+# End-to-end tests with real programs, as root on Debian: sh ci/e2e/run.sh [test flags]
+#
+# Installs the programs, compiles everything, and then runs the tests in namespaces of their
+# own: no network but an empty loopback, a private /etc with the accounts of the tests, and
+# private directories in place of those that the programs write to. Nothing of the host is
+# changed but the packages, and no process is left.
+set -eu
+
+inside() {
+	top=$1
+	shift
+	mount --make-rprivate /
+	ip link set lo up
+	# An address that Postfix may call its own; the server under test and its peers use others.
+	ip addr add 127.0.0.4/8 dev lo
+	hostname mx.godwit.test
+
+	cp -a /etc "$top/etc"
+	mount --bind "$top/etc" /etc
+	# In a container these are mounts of their own; what is bound here lies above them.
+	rm -f /etc/resolv.conf /etc/mailname
+	printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:2\n' > /etc/resolv.conf
+	printf '127.0.0.1 localhost\n127.0.0.1 mx.godwit.test mx\n' > /etc/hosts
+	mkdir -p "$top/home" "$top/run" "$top/tmp"
+	chmod 755 "$top/home" "$top/run"
+	chmod 1777 "$top/tmp"
+	account _smtpd 7001 /var/lib/smtpd/empty
+	account _smtpq 7002 /var/lib/smtpd/empty
+	account vmail 7003 "$top/home/vmail"
+	for user in alice:7011 bob:7012 carol:7013; do
+		account "${user%:*}" "${user#*:}" "$top/home/${user%:*}"
+		install -d -m 700 -o "${user#*:}" -g "${user#*:}" "$top/home/${user%:*}"
+	done
+	echo 'project:x:7100:alice,bob' >> /etc/group
+
+	mkdir -p /var/lib/smtpd /var/lib/postfix /var/spool/postfix /var/mail
+	for dir in /var/lib/smtpd /var/lib/postfix /var/spool/postfix /var/mail; do
+		mkdir -p "$top/private$dir"
+		chmod --reference="$dir" "$top/private$dir"
+		chown --reference="$dir" "$top/private$dir"
+		mount --bind "$top/private$dir" "$dir"
+	done
+
+	cd "$top/run"
+	export GODWIT_E2E=1 GODWIT_E2E_BIN="$top/bin" GODWIT_E2E_TOP="$top" TMPDIR="$top/tmp"
+	# Not exec: this shell is process 1 here and has to wait for whoever is orphaned.
+	status=0
+	"$top/bin/e2e.test" -test.v -test.count=1 -test.timeout=20m "$@" || status=$?
+	return $status
+}
+
+account() {
+	echo "$1:x:$2:$2::$3:/bin/sh" >> /etc/passwd
+	echo "$1:x:$2:" >> /etc/group
+	echo "$1:!:19000:0:99999:7:::" >> /etc/shadow
+}
+
+packages() {
+	want="postfix swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux"
+	missing=
+	for p in $want; do
+		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+	done
+	[ -n "$missing" ] || return 0
+	# No service is to start because its package comes.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' > $policy
+		chmod 755 $policy
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq
+	# shellcheck disable=SC2086
+	apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	if [ -n "$(trap)" ]; then
+		rm -f $policy
+		trap - EXIT
+	fi
+}
+
+if [ "${1:-}" = --inside ]; then
+	shift
+	inside "$@"
+	exit
+fi
+
+if [ "$(id -u)" != 0 ]; then
+	echo "ci/e2e/run.sh has to run as root" >&2
+	exit 1
+fi
+cd "$(dirname "$0")/../.."
+self=$(pwd)/ci/e2e/run.sh
+packages
+top=$(mktemp -d /tmp/godwit-e2e.XXXXXX)
+chmod 755 "$top"
+trap 'rm -rf "$top"' EXIT
+trap 'exit 130' INT TERM
+export CGO_ENABLED=0
+mkdir "$top/bin"
+go build -trimpath -ldflags '-X main.version=e2e' -o "$top/bin/" ./cmd/...
+ln -s smtpctl "$top/bin/sendmail"
+go test -c -o "$top/bin/e2e.test" ./ci/e2e
+status=0
+unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc --propagation private \
+	sh "$self" --inside "$top" "$@" || status=$?
+exit $status
