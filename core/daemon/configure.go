@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/netif"
@@ -92,7 +93,7 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM, addrs []n
 			continue
 		}
 		d.Relays = append(d.Relays, a)
-		verified = verified || a.Relay.CA == "" && !a.Relay.NoVerify
+		verified = verified || verifies(&a.Relay)
 		for _, t := range cfg.Tables {
 			if t.Name == a.Relay.Src && !slices.ContainsFunc(d.Tables, func(o config.Table) bool { return o.Name == t.Name }) {
 				d.Tables = append(d.Tables, t)
@@ -110,6 +111,13 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM, addrs []n
 		d.SystemCAs = systemCAs(p.opts.Facts.CAFiles)
 	}
 	return d, nil
+}
+
+// verifies reports whether a relay trusts the system's authorities; opportunistic TLS is
+// not verified at all.
+func verifies(r *config.Relay) bool {
+	mandatory := r.TLS || strings.HasPrefix(r.Host, "smtp+tls://") || strings.HasPrefix(r.Host, "smtps://")
+	return mandatory && !r.NoVerify && r.CA == ""
 }
 
 // systemCAs gives the certificates of the system's authorities; none is not an error here,

@@ -179,6 +179,20 @@ func (q *queueRole) nudge() {
 // enqueue schedules an envelope: at once when it is new, otherwise on the curve of its
 // attempts so far.
 func (q *queueRole) enqueue(e *envelope.Envelope, now bool) bool {
+	return q.sched.Add(q.entry(e, now))
+}
+
+// enqueueNew schedules the envelopes of a new message, which stay together.
+func (q *queueRole) enqueueNew(envs []*envelope.Envelope) {
+	entries := make([]scheduler.Entry, len(envs))
+	for i, e := range envs {
+		entries[i] = q.entry(e, true)
+	}
+	q.sched.AddAll(entries)
+	q.nudge()
+}
+
+func (q *queueRole) entry(e *envelope.Envelope, now bool) scheduler.Entry {
 	kind, group := q.place(e)
 	ttl := e.TTL
 	if ttl == 0 { // written by OpenSMTPD
@@ -193,7 +207,7 @@ func (q *queueRole) enqueue(e *envelope.Envelope, now bool) bool {
 	if kind == scheduler.Bounce && now {
 		entry.Due = at.Add(noticeGather)
 	}
-	return q.sched.Add(entry)
+	return entry
 }
 
 // noticeGather is how long a notice waits for further failures of the same message.

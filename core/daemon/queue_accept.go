@@ -180,12 +180,11 @@ func (q *queueRole) accept(req *commitRequest, t *transaction) *commitReply {
 		return &commitReply{NoSpace: errors.Is(err, queue.ErrNoSpace), Error: err.Error()}
 	}
 	reply := &commitReply{}
+	q.enqueueNew(t.envelopes)
 	for i, e := range t.envelopes {
-		q.enqueue(e, true)
 		if i+1 == len(t.index) || t.index[i+1] != t.index[i] {
 			reply.IDs = append(reply.IDs, e.ID)
 		}
 	}
-	q.nudge()
 	return reply
 }

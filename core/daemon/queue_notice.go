@@ -115,12 +115,9 @@ func (q *queueRole) commitNotice(id envelope.MessageID, about *envelope.Envelope
 		if err := q.store.Commit(m); err != nil {
 			return err
 		}
-		for _, e := range t.envelopes {
-			q.enqueue(e, true)
-		}
+		q.enqueueNew(t.envelopes)
 		q.log.Infof("info: notice %s about message %s to <%s>", id, about.ID.Message(), about.Sender)
 		q.stats.Counter("bounce.message").Add(1)
-		q.nudge()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

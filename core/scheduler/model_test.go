@@ -195,8 +195,8 @@ func checkNext(t *testing.T, s *Scheduler, m *model, limits Limits, now time.Tim
 			t.Errorf("group %v is over its limit", b.Group)
 		}
 	}
-	if handed > most {
-		t.Errorf("%d handed out of %d", handed, most)
+	if n := len(batches); n > 0 && handed-len(batches[n-1].IDs) >= most {
+		t.Errorf("%d handed out when %d were enough", handed, most)
 	}
 	total := 0
 	for _, e := range m.entries {
@@ -204,7 +204,7 @@ func checkNext(t *testing.T, s *Scheduler, m *model, limits Limits, now time.Tim
 			total++
 		}
 	}
-	if handed == most {
+	if handed >= most {
 		return
 	}
 	for i, e := range m.entries {

@@ -10,31 +10,32 @@ import (
 // siblings bounds how many recipients of a message are looked at to fill a batch.
 const siblings = 1000
 
-// Next hands out up to most envelopes that are due, in batches: first those whose time is
-// over, then the kinds and in each kind the groups take turns. Each envelope stays in
-// flight until Done or Retry is called for it.
-func (s *Scheduler) Next(most int) []Batch {
+// Next hands out envelopes that are due, in batches, until there are enough: first those
+// whose time is over, then the kinds and in each kind the groups take turns. The last
+// batch is whole, so there can be more than enough. Each envelope stays in flight until
+// Done or Retry is called for it.
+func (s *Scheduler) Next(enough int) []Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance()
 	var batches []Batch
-	for most > 0 && s.expired.head != none {
-		b := s.take(s.expired.head, min(most, s.limits.Batch))
+	for enough > 0 && s.expired.head != none {
+		b := s.take(s.expired.head, s.limits.Batch)
 		b.Expired = true
 		batches = append(batches, b)
-		most -= len(b.IDs)
+		enough -= len(b.IDs)
 	}
-	for most > 0 {
+	for enough > 0 {
 		n, ok := s.pick()
 		if !ok {
 			break
 		}
 		g := s.groups.at(n)
-		b := s.take(g.ready.head, min(most, s.room(g)))
+		b := s.take(g.ready.head, s.room(g))
 		g.queued = false
 		s.offer(n)
 		batches = append(batches, b)
-		most -= len(b.IDs)
+		enough -= len(b.IDs)
 	}
 	return batches
 }

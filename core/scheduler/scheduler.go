@@ -145,6 +145,23 @@ func (s *Scheduler) set(e *entry, due time.Duration) {
 func (s *Scheduler) Add(e Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.add(e)
+}
+
+// AddAll takes the envelopes of a message in together: none is handed out before all are
+// there. It gives how many were taken.
+func (s *Scheduler) AddAll(entries []Entry) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range entries {
+		if s.add(e) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Scheduler) add(e Entry) bool {
 	if _, known := s.index.get(e.ID); known || e.ID == 0 || e.Kind >= kinds {
 		return false
 	}
