@@ -7,16 +7,7 @@ spool=/var/spool/smtpd
 
 # forget removes what the scripts and the daemon made, but no mail.
 forget() {
-	for dir in incoming corrupt journal offline; do
-		[ ! -d "$spool/$dir" ] || rmdir "$spool/$dir" 2>/dev/null || true
-	done
-	if [ -d "$spool/queue" ]; then # directories of messages are gone after a clean stop
-		find "$spool/queue" -depth -type d -exec rmdir {} + 2>/dev/null || true
-	fi
-	[ ! -d "$spool" ] || rmdir "$spool" 2>/dev/null || true
-	for dir in /var/lib/smtpd/empty /var/lib/smtpd /etc/smtpd; do
-		[ ! -d "$dir" ] || rmdir "$dir" 2>/dev/null || true
-	done
+	[ ! -d "$spool" ] || find "$spool" -depth -type d -exec rmdir {} + 2>/dev/null || true
 	if [ -d "$spool" ]; then
 		echo "godwit: mail is left in $spool; the users _smtpd and _smtpq stay"
 		return
