@@ -57,7 +57,8 @@ func (s *FS) loadRecovered(id envelope.MessageID, f func(*envelope.Envelope) err
 	}
 	s.mu.RUnlock()
 	if missing {
-		missing = !s.disk.Exists(messageFile(id)) && !s.disk.Exists(incomingFile(id))
+		// in this order: it may be moved from the one to the other just now
+		missing = !s.disk.Exists(incomingFile(id)) && !s.disk.Exists(messageFile(id))
 	}
 	for _, p := range places {
 		evp := envelope.NewID(id, p.n)
