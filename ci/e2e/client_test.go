@@ -34,8 +34,13 @@ func dial(t *testing.T, addr string) *client {
 
 func newClient(t *testing.T, conn net.Conn) *client {
 	t.Cleanup(func() { conn.Close() })
-	return &client{t: t, conn: conn, r: bufio.NewReader(conn)}
+	c := rawClient(conn)
+	c.t = t
+	return c
 }
+
+// rawClient is for read only: without a test to fail.
+func rawClient(conn net.Conn) *client { return &client{conn: conn, r: bufio.NewReader(conn)} }
 
 // say sends a line and gives the whole reply.
 func (c *client) say(format string, args ...any) string {

@@ -66,7 +66,8 @@ func (d *daemon) run(args ...string) {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	d.cmd = exec.Command(program("smtpd"), append([]string{"-d", "-f", d.conf, "-S", d.spool, "-s", d.sock}, args...)...)
+	// The parent leads a process group of its own, so that a test can kill that.
+	d.cmd = exec.Command("setsid", append([]string{program("smtpd"), "-d", "-f", d.conf, "-S", d.spool, "-s", d.sock}, args...)...)
 	d.cmd.Stderr = log
 	d.cmd.Dir = "/"
 	d.cmd.Env = append(os.Environ(), "GODWIT_E2E_SECRET=1")

@@ -43,9 +43,9 @@ func letters(prefix string, n int, how style) []letter {
 	for i := range list {
 		size := int(math.Exp(r.Float64() * math.Log(maxPlain)))
 		switch {
+		case how == plain:
 		case i < 3:
 			size = 0
-		case how == plain:
 		case i == 3:
 			size = maxBody
 		case i < 8:
@@ -82,6 +82,9 @@ func makeBody(r *rand.Rand, size int, how style) []byte {
 			writeLine(&b, r, min(room, r.IntN(76)), how)
 		}
 		b.WriteByte('\n')
+	}
+	if how == plain {
+		b.WriteString("The end.\n") // a dot alone would be taken for that of DATA
 	}
 	return b.Bytes()
 }

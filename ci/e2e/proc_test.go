@@ -23,22 +23,28 @@ func (p proc) role() string {
 	return "parent"
 }
 
-// running gives all processes that run our daemon. Zombies have no executable any more.
+// running gives all processes of our daemon. One that is ending has lost its executable
+// before its sockets; it counts until nothing is left of it.
 func running() []proc {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	var list []proc
 	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
 		exe, err := os.Readlink(dir + "/exe")
-		if err != nil || exe != program("smtpd") {
+		if err != nil {
+			if name, err := os.ReadFile(dir + "/comm"); err == nil && string(name) == "smtpd\n" {
+				list = append(list, proc{pid, "smtpd: ending"})
+			}
 			continue
 		}
 		line, err := os.ReadFile(dir + "/cmdline")
-		pid, err2 := strconv.Atoi(filepath.Base(dir))
-		if err != nil || err2 != nil || len(line) == 0 {
-			continue
+		if exe == program("smtpd") && err == nil {
+			title, _, _ := strings.Cut(string(line), "\x00")
+			list = append(list, proc{pid, title})
 		}
-		title, _, _ := strings.Cut(string(line), "\x00")
-		list = append(list, proc{pid, title})
 	}
 	return list
 }
