@@ -1,0 +1,131 @@
+package queue
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+
+	"github.com/godwit-mta/godwit/core/envelope"
+)
+
+// Commit is of Store. Bodies of more than 64 KiB that were kept in memory go into a file.
+func (s *FS) Commit(m *Message) error {
+	if m.ID == 0 || len(m.Envelopes) == 0 {
+		return errEmpty
+	}
+	if err := s.room(); err != nil {
+		return err
+	}
+	if err := s.claim(m.ID, true); err != nil {
+		return err
+	}
+	err := s.commit(m)
+	s.mu.Lock()
+	if err == nil {
+		delete(s.reserved, m.ID)
+	} else {
+		s.reserved[m.ID] = false
+	}
+	s.mu.Unlock()
+	return err
+}
+
+func (s *FS) commit(m *Message) error {
+	body, size := m.Body, m.Size
+	if body != nil {
+		size = int64(len(body))
+	}
+	if body == nil || size > smallBody {
+		if err := s.syncBody(m.ID, body, size); err != nil {
+			return err
+		}
+		body = nil
+	}
+	r := newRecord(len(body) + 1024*len(m.Envelopes))
+	r.message(m.ID, size, body != nil)
+	if err := assignIDs(m); err != nil {
+		return err
+	}
+	var text []byte
+	for _, e := range m.Envelopes {
+		var err error
+		if text, err = appendEnvelope(text[:0], e); err != nil {
+			return err
+		}
+		r.envelope(opAdd, e.ID, text)
+		if len(r.buf) > maxOps {
+			return ErrTooMany
+		}
+	}
+	r.finish(body)
+	return <-s.j.add(r).done
+}
+
+// appendEnvelope appends the text of an envelope that Parse will take.
+func appendEnvelope(b []byte, e *envelope.Envelope) ([]byte, error) {
+	at := len(b)
+	b, err := e.AppendText(b)
+	if err == nil && len(b)-at > envelope.MaxText {
+		err = errTooLarge
+	}
+	if err != nil {
+		return b[:at], &invalidError{err}
+	}
+	return b, nil
+}
+
+// assignIDs gives ids to the envelopes that have none and checks those that have one.
+func assignIDs(m *Message) error {
+	if len(m.Envelopes) > MaxEnvelopes {
+		return ErrTooMany
+	}
+	used := make(map[uint32]bool, len(m.Envelopes))
+	for _, e := range m.Envelopes {
+		if n := uint32(e.ID); n != 0 {
+			if e.ID.Message() != m.ID || used[n] {
+				return &invalidError{errors.New("its id is of another message or used twice")}
+			}
+			used[n] = true
+		}
+	}
+	for _, e := range m.Envelopes {
+		for uint32(e.ID) == 0 {
+			if n := rand.Uint32(); n != 0 && !used[n] {
+				used[n] = true
+				e.ID = envelope.NewID(m.ID, n)
+			}
+		}
+	}
+	return nil
+}
+
+// syncBody makes a text in incoming/ durable, after writing it there when it is in memory.
+func (s *FS) syncBody(id envelope.MessageID, body []byte, size int64) error {
+	open := s.disk.Open
+	if body != nil {
+		open = s.disk.Create
+	}
+	f, err := open(incomingFile(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if body != nil {
+		if _, err := f.WriteAt(body, 0); err != nil {
+			return err
+		}
+	}
+	switch n, err := f.Size(); {
+	case err != nil:
+		return err
+	case n != size:
+		return ErrSize
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return s.disk.SyncDir(incomingDir)
+}
