@@ -70,7 +70,7 @@ func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
 		s.actions[s.Actions[i].Name] = &s.Actions[i]
 	}
 	if q.store == nil {
-		store, err := queue.OpenFS(q.dir, queue.Options{}, q.log)
+		store, err := queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree}, q.log)
 		if err != nil {
 			return fmt.Errorf("queue: %w", err)
 		}

@@ -23,11 +23,10 @@ import (
 // relayer is the outgoing half of the dispatcher: it gives the queue's tasks to the MTA
 // and the results back.
 type relayer struct {
-	d     *dispatcherRole
-	mta   *mta.MTA
-	cfg   atomic.Pointer[relaySettings]
-	next  *relaySettings
-	tasks sync.WaitGroup
+	d    *dispatcherRole
+	mta  *mta.MTA
+	cfg  atomic.Pointer[relaySettings]
+	next *relaySettings
 }
 
 // relaySettings are the relay actions of a configuration.

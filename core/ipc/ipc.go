@@ -3,7 +3,8 @@
 //
 // A frame is a header of 12 octets (payload length, kind, flags, number of descriptors,
 // request number) and the encoded struct. Frames that wait are written together, so that
-// under load one system call and one wake-up carry many. Descriptors travel with the
+// under load one system call and one wake-up carry many. Who sends writes the frame itself
+// unless somebody is writing: no other goroutine has to wake up for it. Descriptors travel with the
 // first octet of their frame. Everything that is read is bounded: the other end may have
 // been captured.
 package ipc
@@ -55,10 +56,13 @@ type Conn struct {
 	codec codec
 
 	mu      sync.Mutex
-	wake    sync.Cond // the writer has work, or the connection is closed
+	wake    sync.Cond // the writer goroutine has work, or the connection is closed
 	room    sync.Cond // there is room below highWater
 	queue   []chunk
-	queued  int
+	queued  int     // octets in queue
+	writing bool    // somebody writes; new frames wait in queue
+	rest    []chunk // what the writer goroutine has to write
+	spare   []chunk
 	closed  bool // nothing can be sent or received
 	closing bool // nothing more will be sent
 	lastID  uint32
@@ -249,44 +253,112 @@ func (c *Conn) send(kind Kind, flags uint8, id uint32, v any, files []*os.File, 
 	binary.BigEndian.PutUint32(b[start:], uint32(payload))
 	last.data, last.files = b, append(last.files, files...)
 	c.queued += len(b) - start
-	c.wake.Signal()
+	if !c.writing {
+		c.writing = true
+		c.direct()
+	}
 	return nil
 }
 
-// write sends what waits until the connection is closed.
-func (c *Conn) write() {
-	defer close(c.done)
-	var spare []byte
-	for {
+// direct writes what waits without waiting for the other end; what the socket does not
+// take, and descriptors, are left to the writer. Whoever sets writing calls it, holding
+// the lock, so that under load one goroutine writes for many.
+func (c *Conn) direct() {
+	for c.queued > 0 && !c.closed {
+		batch := c.take()
+		c.mu.Unlock()
+		rest, err := c.try(batch)
 		c.mu.Lock()
-		for c.queued == 0 && !c.closed && !c.closing {
-			c.wake.Wait()
-		}
-		if c.queued == 0 || c.closed {
-			c.mu.Unlock()
+		if err != nil {
+			closeFiles(rest)
+			c.shutLocked()
 			return
 		}
-		batch := c.queue
-		c.queue = nil
-		if cap(spare) > 0 {
-			c.queue = append(c.queue, chunk{data: spare})
-			spare = nil
+		if len(rest) > 0 {
+			c.rest = rest
+			c.wake.Broadcast()
+			return
 		}
-		c.queued = 0
-		c.room.Broadcast()
-		c.mu.Unlock()
-		for i := range batch {
-			err := c.writeChunk(&batch[i])
+		c.recycle(batch)
+	}
+	c.writing = false
+	c.wake.Broadcast()
+}
+
+// take gives what waits.
+func (c *Conn) take() []chunk {
+	batch := c.queue
+	c.queue, c.queued = c.spare, 0
+	c.spare = nil
+	c.room.Broadcast()
+	return batch
+}
+
+// recycle keeps the buffer of a batch for the next one.
+func (c *Conn) recycle(batch []chunk) {
+	if len(batch) == 1 && cap(batch[0].data) <= readSize && c.spare == nil {
+		batch[0] = chunk{data: batch[0].data[:0]}
+		c.spare = batch
+	}
+}
+
+// try writes as much of a batch as goes at once and gives the rest.
+func (c *Conn) try(batch []chunk) ([]chunk, error) {
+	for i := range batch {
+		k := &batch[i]
+		if len(k.files) > 0 {
+			return batch[i:], nil
+		}
+		for len(k.data) > 0 {
+			n, err := fdpass.TryWrite(c.sock, k.data)
 			if err != nil {
-				closeFiles(batch[i+1:])
-				c.shut()
-				return
+				return batch[i:], err
 			}
-		}
-		if d := batch[0].data; cap(d) <= readSize {
-			spare = d[:0]
+			if n == 0 {
+				return batch[i:], nil
+			}
+			if n == len(k.data) {
+				break
+			}
+			k.data = k.data[n:]
 		}
 	}
+	return nil, nil
+}
+
+// write sends what could not be sent at once, until the connection is closed.
+func (c *Conn) write() {
+	defer close(c.done)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		for c.rest == nil && !c.closed && (!c.closing || c.writing) {
+			c.wake.Wait()
+		}
+		if c.rest == nil {
+			return
+		}
+		rest := c.rest
+		c.rest = nil
+		c.mu.Unlock()
+		err := c.writeAll(rest)
+		c.mu.Lock()
+		if err != nil {
+			c.shutLocked()
+			return
+		}
+		c.direct()
+	}
+}
+
+func (c *Conn) writeAll(batch []chunk) error {
+	for i := range batch {
+		if err := c.writeChunk(&batch[i]); err != nil {
+			closeFiles(batch[i+1:])
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Conn) writeChunk(k *chunk) error {
@@ -294,12 +366,11 @@ func (c *Conn) writeChunk(k *chunk) error {
 	if len(k.data) == 0 {
 		return nil
 	}
-	b := k.data
 	if len(k.files) > 0 {
-		_, err := fdpass.Write(c.sock, b, k.files)
+		_, err := fdpass.Write(c.sock, k.data, k.files)
 		return err
 	}
-	_, err := c.sock.Write(b)
+	_, err := c.sock.Write(k.data)
 	return err
 }
 
@@ -414,12 +485,17 @@ func (c *Conn) frame(b []byte, files []*os.File, handle func(*Request)) ([]*os.F
 func (c *Conn) shut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.shutLocked()
+}
+
+func (c *Conn) shutLocked() {
 	if c.closed {
 		return
 	}
 	c.closed = true
 	closeFiles(c.queue)
-	c.queue = nil
+	closeFiles(c.rest)
+	c.queue, c.rest, c.queued = nil, nil, 0
 	for id, answer := range c.waiting {
 		delete(c.waiting, id)
 		answer <- nil

@@ -1,0 +1,29 @@
+package fdpass
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// TryWrite writes as much of b as the socket takes at once, and never waits. That it took
+// nothing is no error.
+func TryWrite(c *net.UnixConn, b []byte) (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if werr := raw.Write(func(fd uintptr) bool {
+		n, err = syscall.Write(int(fd), b)
+		return true
+	}); werr != nil {
+		return 0, werr
+	}
+	if n < 0 {
+		n = 0
+	}
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		err = nil
+	}
+	return n, err
+}
