@@ -94,7 +94,7 @@ func (l *lookupRole) admin(r *ipc.Request) {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
 	defer cancel()
-	if err := l.cfg.Load().tables.Reload(ctx, req.Name); err != nil {
+	if err := l.cfg.get(0).tables.Reload(ctx, req.Name); err != nil {
 		l.m.log.Warnf("table %q not updated: %v", req.Name, err)
 		r.Fail(err)
 		return

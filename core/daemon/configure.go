@@ -66,15 +66,16 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 	for i, a := range interfaces {
 		addrs[i] = a.Addr
 	}
+	p.generation++
 	d, err := p.dispatcherPart(cfg, chains, addrs)
 	if err != nil {
 		return nil, err
 	}
 	return map[Role]any{
 		Control:    &controlConfig{Started: time.Now().Unix()},
-		Crypto:     &cryptoConfig{Keys: keys},
+		Crypto:     &cryptoConfig{Generation: p.generation, Keys: keys},
 		Dispatcher: d,
-		Lookup: &lookupConfig{Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
+		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
 			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: addrs,
 			DaemonUser: p.opts.Facts.Users.Daemon},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
@@ -84,7 +85,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 }
 
 func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM, addrs []netip.Addr) (*dispatcherConfig, error) {
-	d := &dispatcherConfig{Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
+	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, Listeners: p.bound.current, Socket: cfg.Socket, Chains: chains,
 		MTALimits: cfg.MTALimits, Interfaces: addrs, PausedSMTP: p.opts.PausedSMTP}
 	verified := false

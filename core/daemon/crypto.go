@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/ipc"
@@ -20,8 +19,9 @@ import (
 // cryptoRole holds the private keys. It signs digests and never gives a key away.
 type cryptoRole struct {
 	m    *member
-	keys atomic.Pointer[keyring]
-	next *keyring
+	keys generations[keyring]
+	next keyring
+	turn uint64 // the generation of next
 }
 
 // keyring holds the keys by the name of their pki.
@@ -42,11 +42,11 @@ func (c *cryptoRole) prepare(r *ipc.Request, _ []*os.File) error {
 		}
 		next[k.Name] = key
 	}
-	c.next = &next
+	c.next, c.turn = next, cfg.Generation
 	return nil
 }
 
-func (c *cryptoRole) activate() { c.keys.Store(c.next); c.next = nil }
+func (c *cryptoRole) activate() { c.keys.add(c.turn, c.next); c.next = nil }
 func (c *cryptoRole) abandon()  { c.next = nil }
 
 func (c *cryptoRole) drain(context.Context) {}
@@ -68,7 +68,7 @@ func (c *cryptoRole) sign(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
-	key := (*c.keys.Load())[q.PKI]
+	key := c.keys.get(q.Generation)[q.PKI]
 	if key == nil {
 		r.Fail(fmt.Errorf("no key for pki %s", q.PKI))
 		return
@@ -112,9 +112,10 @@ func parseKey(pem []byte) (crypto.Signer, error) {
 
 // remoteKey is a private key that lies in the crypto process.
 type remoteKey struct {
-	pki    string
-	public crypto.PublicKey
-	conn   *ipc.Conn
+	generation uint64
+	pki        string
+	public     crypto.PublicKey
+	conn       *ipc.Conn
 }
 
 // signWait bounds how long a handshake waits for the crypto process.
@@ -123,7 +124,7 @@ const signWait = 10 * time.Second
 func (k *remoteKey) Public() crypto.PublicKey { return k.public }
 
 func (k *remoteKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	q := signRequest{PKI: k.pki, Digest: digest, Hash: uint(opts.HashFunc())}
+	q := signRequest{Generation: k.generation, PKI: k.pki, Digest: digest, Hash: uint(opts.HashFunc())}
 	if _, ok := opts.(*rsa.PSSOptions); ok {
 		q.PSS = true
 	}
@@ -137,11 +138,11 @@ func (k *remoteKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]
 }
 
 // remoteCertificate joins a chain of certificates and the key behind it.
-func remoteCertificate(chain namedPEM, conn *ipc.Conn) (*tls.Certificate, error) {
+func remoteCertificate(generation uint64, chain namedPEM, conn *ipc.Conn) (*tls.Certificate, error) {
 	cert, err := decodeChainPEM(chain.PEM)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of pki %s: %w", chain.Name, err)
 	}
-	cert.PrivateKey = &remoteKey{pki: chain.Name, public: cert.Leaf.PublicKey, conn: conn}
+	cert.PrivateKey = &remoteKey{generation: generation, pki: chain.Name, public: cert.Leaf.PublicKey, conn: conn}
 	return cert, nil
 }

@@ -261,7 +261,7 @@ func (s *dispatcherSettings) sessionConfig(hostname string) *smtp.Config {
 func (d *dispatcherRole) certificates(s *dispatcherSettings) (map[string]*tls.Certificate, error) {
 	certs := make(map[string]*tls.Certificate, len(s.Chains))
 	for _, chain := range s.Chains {
-		cert, err := remoteCertificate(chain, d.m.peers[Crypto])
+		cert, err := remoteCertificate(s.Generation, chain, d.m.peers[Crypto])
 		if err != nil {
 			return nil, err
 		}

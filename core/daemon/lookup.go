@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -29,7 +28,7 @@ type lookupRole struct {
 	m     *member
 	dns   *dns.Resolver
 	stats stats.Counters
-	cfg   atomic.Pointer[lookupSettings]
+	cfg   generations[*lookupSettings]
 	next  *lookupSettings
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -73,7 +72,7 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	return nil
 }
 
-func (l *lookupRole) activate() { l.cfg.Store(l.next); l.next = nil }
+func (l *lookupRole) activate() { l.cfg.add(l.next.Generation, l.next); l.next = nil }
 func (l *lookupRole) abandon()  { l.next = nil }
 
 func (l *lookupRole) drain(context.Context) { l.stop() }
@@ -140,7 +139,7 @@ func refusal(err error) *recipientReply {
 }
 
 func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*envelope.Envelope, error) {
-	cfg := l.cfg.Load()
+	cfg := l.cfg.get(req.Generation)
 	sender, err := address.ParsePath(req.Sender)
 	if err != nil {
 		return nil, err
@@ -226,7 +225,7 @@ func (l *lookupRole) userinfo(r *ipc.Request) {
 	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
 	defer cancel()
 	reply := &userinfoReply{}
-	value, found, err := l.cfg.Load().tables.Lookup(ctx, req.Table, table.UserInfo, req.User)
+	value, found, err := l.cfg.get(0).tables.Lookup(ctx, req.Table, table.UserInfo, req.User)
 	if err == nil && found {
 		var u table.User
 		if u, err = table.ParseUser(req.User, value); err == nil {

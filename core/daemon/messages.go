@@ -106,10 +106,11 @@ type logLine struct {
 // signRequest asks for a signature by the key of a pki. Hash is a crypto.Hash, PSS asks
 // for RSASSA-PSS with a salt as long as the hash.
 type signRequest struct {
-	PKI    string
-	Digest []byte
-	Hash   uint
-	PSS    bool
+	Generation uint64 // of the configuration in which the pki is meant
+	PKI        string
+	Digest     []byte
+	Hash       uint
+	PSS        bool
 }
 
 type signature struct{ Bytes []byte }
@@ -140,6 +141,9 @@ type recipientRequest struct {
 	ORcpt   string
 	Index   int  // which RCPT of the transaction this is
 	Notice  bool // the message is a notice of ours
+	// Generation is that of the configuration that the session began with, 0 for the one
+	// in use.
+	Generation uint64
 }
 
 // recipientReply is the refusal (Code is not 0), or how many envelopes were sent.
@@ -302,7 +306,10 @@ type statsReply struct{ Values []stats.Value }
 
 type controlConfig struct{ Started int64 } // Unix time
 
-type cryptoConfig struct{ Keys []namedPEM }
+type cryptoConfig struct {
+	Generation uint64
+	Keys       []namedPEM
+}
 
 type namedPEM struct {
 	Name string
@@ -310,6 +317,7 @@ type namedPEM struct {
 }
 
 type lookupConfig struct {
+	Generation   uint64
 	Hostname     string
 	SubAddrDelim string
 	QueueTTL     time.Duration
@@ -322,6 +330,7 @@ type lookupConfig struct {
 }
 
 type dispatcherConfig struct {
+	Generation     uint64
 	Hostname       string
 	MaxMessageSize int64
 	MaxRcpt        int

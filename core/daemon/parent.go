@@ -38,15 +38,16 @@ type Options struct {
 
 // parent is the process that starts and watches the others.
 type parent struct {
-	opts     Options
-	log      *trace.Logger
-	root     bool
-	cfg      *config.Config
-	bound    *bindings
-	users    accounts
-	stop     chan struct{} // closed when smtpctl asks for it
-	admin    chan func()   // runs in the parent's loop
-	failures int
+	opts       Options
+	log        *trace.Logger
+	root       bool
+	cfg        *config.Config
+	bound      *bindings
+	users      accounts
+	stop       chan struct{} // closed when smtpctl asks for it
+	admin      chan func()   // runs in the parent's loop
+	failures   int
+	generation uint64 // of the configuration that was prepared last
 }
 
 // Waits of the supervisor.
@@ -201,6 +202,7 @@ func (p *parent) startSet(cfg *config.Config) (*set, error) {
 
 // stopSet ends the sessions and deliveries, then the members.
 func (p *parent) stopSet(s *set) {
+	p.bound.close() // nobody is to wait at a door that does not open any more
 	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
 	defer cancel()
 	go func() { // what the members still ask of us

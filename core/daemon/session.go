@@ -105,7 +105,7 @@ func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 
 // Rcpt asks lookup. The envelopes go from there to the queue; here only their number counts.
 func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
-	req := recipientRequest{Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
+	req := recipientRequest{Generation: s.s.Generation, Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
 		Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
 	if opts.OriginalRecipient != "" {
 		req.ORcpt = string(opts.OriginalRecipientType) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
