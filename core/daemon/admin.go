@@ -40,7 +40,7 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 	switch req.Op {
 	case control.Stop:
 		r.Reply(nil)
-		p.inLoop(func() { close(p.stop); p.stop = make(chan struct{}) })
+		p.stopOnce.Do(func() { close(p.stop) })
 	case control.Reload:
 		var err error
 		p.inLoop(func() { err = p.reloadSet(s) })

@@ -3,10 +3,10 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,9 +121,7 @@ func (d *dispatcherRole) activate() {
 	if old != nil {
 		old.close()
 	}
-	if !d.paused.Load() {
-		d.listen(d.cfg.Load())
-	}
+	d.listen(d.cfg.Load())
 }
 
 func (d *dispatcherRole) abandon() {
@@ -144,7 +142,7 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 	for {
 		conn, err := l.socket.Accept()
 		if err != nil {
-			if d.ctx.Err() != nil || strings.Contains(err.Error(), net.ErrClosed.Error()) {
+			if d.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			d.m.log.Warnf("smtp: accept on %s: %v", l.Addr, err)

@@ -51,7 +51,7 @@ func RunMember(role Role, sock *net.UnixConn, version string) error {
 	m := &member{role: role, version: version, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
 	err := conn.Serve(m.fromParent)
 	for _, peer := range m.peers {
-		peer.Close()
+		peer.Abort()
 	}
 	m.serving.Wait()
 	if c, ok := m.work.(io.Closer); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/privdrop"
@@ -45,7 +46,8 @@ type parent struct {
 	bound      *bindings
 	users      accounts
 	stop       chan struct{} // closed when smtpctl asks for it
-	admin      chan func()   // runs in the parent's loop
+	stopOnce   sync.Once
+	admin      chan func() // runs in the parent's loop
 	failures   int
 	generation uint64 // of the configuration that was prepared last
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
@@ -12,8 +13,9 @@ import (
 // incoming holds the messages that are being received. Their envelopes come from lookup,
 // everything else from the dispatcher, so either may be first.
 type incoming struct {
-	mu   sync.Mutex
-	open map[envelope.MessageID]*transaction
+	mu    sync.Mutex
+	open  map[envelope.MessageID]*transaction
+	swept time.Time
 }
 
 // transaction is one such message.
@@ -22,12 +24,15 @@ type transaction struct {
 	index     []int              // of the RCPT that each envelope comes from
 	want      int                // envelopes that were announced, -1 as long as none is
 	finish    func(*transaction) // called once, when all are there
+	begun     time.Time
 }
 
 // Bounds of what lookup and the dispatcher can make us keep.
 const (
 	maxReserve      = 1024
 	maxTransactions = 65536
+	maxSession      = 5 * time.Hour // no session lasts so long
+	sweepTime       = 10 * time.Minute
 )
 
 var errBusy = errors.New("too many messages at a time")
@@ -36,13 +41,29 @@ var errBusy = errors.New("too many messages at a time")
 func (in *incoming) get(id envelope.MessageID) (*transaction, error) {
 	t := in.open[id]
 	if t == nil {
+		in.sweep()
 		if len(in.open) >= maxTransactions {
 			return nil, errBusy
 		}
-		t = &transaction{want: -1}
+		t = &transaction{want: -1, begun: time.Now()}
 		in.open[id] = t
 	}
 	return t, nil
+}
+
+// sweep forgets messages that nobody will end any more: envelopes that came when their
+// session had given up waiting for them.
+func (in *incoming) sweep() {
+	now := time.Now()
+	if now.Sub(in.swept) < sweepTime {
+		return
+	}
+	in.swept = now
+	for id, t := range in.open {
+		if now.Sub(t.begun) > maxSession {
+			delete(in.open, id)
+		}
+	}
 }
 
 // add takes envelopes in, and finishes the transaction when they were the last.

@@ -10,7 +10,6 @@ import (
 	"github.com/godwit-mta/godwit/core/bounce"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/queue"
-	"github.com/godwit-mta/godwit/core/scheduler"
 )
 
 // lookupWait bounds a question to another process.
@@ -19,51 +18,39 @@ const lookupWait = time.Minute
 // notice tells a sender what became of recipients of one message: one notice for all of
 // them. It is a new message; only when that is durable the envelopes go that asked for it.
 func (q *queueRole) notice(envs []*envelope.Envelope) {
-	ids := make([]envelope.ID, len(envs))
-	for i, e := range envs {
-		ids[i] = e.ID
-	}
 	err := q.sendNotice(envs)
 	if err == nil {
-		q.finishNotice(ids)
+		q.finishNotice(envs)
 		return
 	}
 	first := envs[0]
 	if refused, ok := err.(*noticeRefused); ok && refused.permanent {
 		q.log.Warnf("queue: notice about message %s to <%s> dropped: %v", first.ID.Message(), first.Sender, err)
-		q.finishNotice(ids)
+		q.finishNotice(envs)
 		return
 	}
 	q.log.Warnf("queue: notice about message %s to <%s> put off: %v", first.ID.Message(), first.Sender, err)
-	for _, e := range envs {
-		e.Retry++
-		e.LastTry = time.Now()
-	}
 	q.putOff(envs)
 }
 
-func (q *queueRole) finishNotice(ids []envelope.ID) {
-	q.drop(ids...)
-	for _, id := range ids {
-		q.land(id)
-		q.sched.Done(id)
+func (q *queueRole) finishNotice(envs []*envelope.Envelope) {
+	var out outcome
+	for _, e := range envs {
+		q.land(e.ID)
+		q.remove(&out, e)
 	}
+	q.carryOut(&out)
 }
 
 func (q *queueRole) putOff(envs []*envelope.Envelope) {
-	changes := make([]queue.Change, len(envs))
-	for i, e := range envs {
-		changes[i] = queue.Change{Op: queue.Update, Envelope: e}
-	}
-	if err := q.store.Apply(changes); err != nil {
-		q.log.Warnf("queue: %v", err)
-	}
+	var out outcome
 	for _, e := range envs {
 		q.land(e.ID)
-		if !q.sched.Retry(e.ID, q.later(scheduler.Bounce, e)) {
-			q.drop(e.ID)
-		}
+		e.Retry++
+		e.LastTry = time.Now()
+		q.retry(&out, e)
 	}
+	q.carryOut(&out)
 	q.nudge()
 }
 

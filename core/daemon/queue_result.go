@@ -73,14 +73,34 @@ func (q *queueRole) record(res []envelope.Result) {
 			q.judge(&out, e, &res[i])
 		}
 	}
-	if err := q.store.Apply(out.changes); err != nil {
-		q.log.Warnf("queue: results cannot be recorded: %v", err)
+	q.carryOut(&out)
+	q.nudge()
+}
+
+// carryOut makes changes durable and only then acts on them. As long as the disk does not
+// take them the envelopes stay in flight: nothing is tried twice and nothing is forgotten.
+func (q *queueRole) carryOut(out *outcome) {
+	for told := false; ; told = true {
+		err := q.store.Apply(out.changes)
+		if err == nil || !queue.Temporary(err) {
+			break // what is gone already needs no change
+		}
+		if !told {
+			q.log.Warnf("queue: results cannot be recorded, trying again: %v", err)
+		}
+		select {
+		case <-time.After(applyWait):
+		case <-q.ctx.Done():
+			return
+		}
 	}
 	for _, f := range out.after {
 		f()
 	}
-	q.nudge()
 }
+
+// applyWait is the time between attempts to write to a disk that refuses.
+const applyWait = time.Second
 
 // judge decides what follows from one result.
 func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result) {
@@ -125,6 +145,11 @@ func (q *queueRole) again(out *outcome, e *envelope.Envelope) {
 		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
 		out.after = append(out.after, func() { q.enqueue(&notice, true) })
 	}
+	q.retry(out, e)
+}
+
+// retry records an attempt and puts the envelope back for the next one.
+func (q *queueRole) retry(out *outcome, e *envelope.Envelope) {
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
 	out.after = append(out.after, func() {
 		kind, _ := q.place(e)
@@ -217,10 +242,5 @@ func (q *queueRole) expire(envs []*envelope.Envelope) {
 		e.EscClass, e.EscCode = 5, 407
 		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: "Envelope expired: " + e.ErrorLine})
 	}
-	if err := q.store.Apply(out.changes); err != nil {
-		q.log.Warnf("queue: expired envelopes cannot be recorded: %v", err)
-	}
-	for _, f := range out.after {
-		f()
-	}
+	q.carryOut(&out)
 }

@@ -520,6 +520,12 @@ func (c *Conn) Close() {
 	c.shut()
 }
 
+// Abort closes the connection at once; what waits is lost.
+func (c *Conn) Abort() {
+	c.shut()
+	<-c.done
+}
+
 func closeAll(files []*os.File) {
 	for _, f := range files {
 		f.Close()
