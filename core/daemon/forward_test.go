@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/godwit-mta/godwit/compat/user"
+)
+
+// home makes a home directory below directories that nobody else can write in.
+func home(t *testing.T) string {
+	t.Helper()
+	base, err := os.UserHomeDir()
+	if err != nil {
+		t.Skip("no home directory to make one in")
+	}
+	dir, err := os.MkdirTemp(base, "forward-test")
+	if err != nil {
+		t.Skip("home directory cannot be written: ", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func TestReadForward(t *testing.T) {
+	me := uint32(os.Getuid())
+	for name, c := range map[string]struct {
+		prepare  func(dir, file string) error
+		uid      uint32
+		content  string
+		found    bool
+		insecure bool
+		fails    bool
+	}{
+		"none":         {func(string, string) error { return nil }, me, "", false, false, false},
+		"good":         {write("joe@example.org\n", 0o600), me, "joe@example.org\n", true, false, false},
+		"readable":     {write("joe\n", 0o644), me, "joe\n", true, false, false},
+		"group writes": {write("joe\n", 0o664), me, "", false, true, true},
+		"all write":    {write("joe\n", 0o602), me, "", false, true, true},
+		"foreign":      {write("joe\n", 0o600), me + 1, "", false, true, true},
+		"too large":    {write(strings.Repeat("x", maxForward+1), 0o600), me, "", false, false, true},
+		"link": {func(dir, file string) error {
+			if err := os.WriteFile(dir+"/other", []byte("x"), 0o600); err != nil {
+				return err
+			}
+			return os.Symlink("other", file)
+		}, me, "", false, true, true},
+		"two names": {func(dir, file string) error {
+			if err := os.WriteFile(dir+"/other", []byte("x"), 0o600); err != nil {
+				return err
+			}
+			return os.Link(dir+"/other", file)
+		}, me, "", false, true, true},
+		"directory": {func(_, file string) error { return os.Mkdir(file, 0o700) }, me, "", false, true, true},
+		"home writable": {func(dir, file string) error {
+			if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+				return err
+			}
+			return os.Chmod(dir, 0o777)
+		}, me, "", false, true, true},
+		"home sticky": {func(dir, file string) error {
+			return os.Chmod(dir, 0o755|os.ModeSticky)
+		}, me, "", false, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := home(t)
+			if err := c.prepare(dir, filepath.Join(dir, ".forward")); err != nil {
+				t.Fatal(err)
+			}
+			content, found, err := readForward(user.User{Name: "joe", UID: c.uid, Home: dir})
+			if string(content) != c.content && !c.fails || found != c.found || (err != nil) != c.fails || errors.Is(err, errInsecure) != c.insecure {
+				t.Errorf("%q, %v, %v", content, found, err)
+			}
+		})
+	}
+}
+
+func write(text string, mode os.FileMode) func(dir, file string) error {
+	return func(_, file string) error {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return err
+		}
+		return os.Chmod(file, mode)
+	}
+}
