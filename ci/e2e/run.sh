@@ -65,19 +65,18 @@ packages() {
 	[ -n "$missing" ] || return 0
 	# No service is to start because its package comes.
 	policy=/usr/sbin/policy-rc.d
+	ours=
 	if [ ! -e $policy ]; then
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 		printf '#!/bin/sh\nexit 101\n' > $policy
 		chmod 755 $policy
-		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		ours=1
 	fi
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get update -qq
 	# shellcheck disable=SC2086
 	apt-get install -y -qq --no-install-recommends $missing >/dev/null
-	if [ -n "$(trap)" ]; then
-		rm -f $policy
-		trap - EXIT
-	fi
+	[ -z "$ours" ] || rm -f $policy
 }
 
 if [ "${1:-}" = --inside ]; then
