@@ -9,9 +9,9 @@ import (
 func TestServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mailname")
 	for text, want := range map[string]string{
-		"MX.example.org\n":         "mx.example.org",
+		"MX.example.org\n":          "mx.example.org",
 		" mx.example.org \nother\n": "mx.example.org",
-		"mx.example.org":           "mx.example.org",
+		"mx.example.org":            "mx.example.org",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,118 @@
+package ipc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/godwit-mta/godwit/compat/fdpass"
+)
+
+// Serve reads messages until the connection ends and calls handle for each that is not
+// an answer. handle runs in the goroutine of Serve: it must be quick or call Request.Go.
+// The error is io.EOF when the other end closed the connection.
+func (c *Conn) Serve(handle func(*Request)) error {
+	err := c.read(handle)
+	c.shut()
+	return err
+}
+
+// Go runs f in a goroutine of its own and keeps the request alive for it.
+func (r *Request) Go(f func()) {
+	r.async = true
+	r.body = append([]byte(nil), r.body...)
+	go func() {
+		defer func() { closeAll(r.files) }()
+		f()
+	}()
+}
+
+func (c *Conn) read(handle func(*Request)) error {
+	buf := make([]byte, readSize)
+	var have int
+	var files []*os.File
+	defer func() { closeAll(files) }()
+	reader := fdpass.NewReader(c.sock)
+	for {
+		n, got, err := reader.Read(buf[have:])
+		files = append(files, got...)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.EOF
+		}
+		have += n
+		used := 0
+		for have-used >= headerSize {
+			size := int(binary.BigEndian.Uint32(buf[used:])) + headerSize
+			if size > MaxPayload+headerSize {
+				return fmt.Errorf("ipc: message of %d octets", size)
+			}
+			if have-used < size {
+				break
+			}
+			if files, err = c.frame(buf[used:used+size], files, handle); err != nil {
+				return err
+			}
+			used += size
+		}
+		if len(files) > 4*MaxFiles {
+			return errors.New("ipc: descriptors without a message")
+		}
+		buf, have = compact(buf, used, have)
+	}
+}
+
+// compact moves what is not used yet to the front and makes room for the frame that
+// begins there.
+func compact(buf []byte, used, have int) ([]byte, int) {
+	rest := have - used
+	need := readSize
+	if rest >= headerSize {
+		need = max(need, int(binary.BigEndian.Uint32(buf[used:]))+headerSize)
+	}
+	if need > len(buf) || len(buf) > readSize && need == readSize {
+		grown := make([]byte, need)
+		copy(grown, buf[used:have])
+		return grown, rest
+	}
+	copy(buf, buf[used:have])
+	return buf, rest
+}
+
+// frame hands one message on and gives back the descriptors that are not its own.
+func (c *Conn) frame(b []byte, files []*os.File, handle func(*Request)) ([]*os.File, error) {
+	r := &Request{
+		Kind:  Kind(binary.BigEndian.Uint16(b[4:])),
+		conn:  c,
+		id:    binary.BigEndian.Uint32(b[8:]),
+		flags: b[6],
+		body:  b[headerSize:],
+	}
+	n := int(b[7])
+	if n > len(files) {
+		return files, errors.New("ipc: message without its descriptors")
+	}
+	r.files, files = files[:n:n], files[n:]
+	if r.flags&flagReply == 0 {
+		handle(r)
+		if !r.async {
+			closeAll(r.files)
+		}
+		return files, nil
+	}
+	c.mu.Lock()
+	answer, there := c.waiting[r.id]
+	delete(c.waiting, r.id)
+	c.mu.Unlock()
+	if !there {
+		closeAll(r.files)
+		return files, nil
+	}
+	r.body = append([]byte(nil), r.body...)
+	answer <- r
+	return files, nil
+}
