@@ -24,10 +24,10 @@ if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
 	command -v deb-systemd-invoke >/dev/null && invoke=deb-systemd-invoke # asks policy-rc.d
 	systemctl daemon-reload || true
 	if [ -z "$first" ]; then
-		systemctl is-active -q smtpd.service && $invoke restart smtpd.service || true
+		! systemctl is-active -q smtpd.service || $invoke restart smtpd.service || true
 	else
 		systemctl preset smtpd.service || true
-		systemctl is-enabled -q smtpd.service && $invoke start smtpd.service || true
+		! systemctl is-enabled -q smtpd.service || $invoke start smtpd.service || true
 	fi
 elif [ -z "$first" ] && [ -d /run/openrc ] && command -v rc-service >/dev/null; then
 	rc-service --ifstarted smtpd restart || true
