@@ -69,6 +69,7 @@ func (d *daemon) run(args ...string) {
 	// The parent leads a process group of its own, so that a test can kill that.
 	d.cmd = exec.Command("setsid", append([]string{program("smtpd"), "-d", "-f", d.conf, "-S", d.spool, "-s", d.sock}, args...)...)
 	d.cmd.Stderr = log
+	d.cmd.ExtraFiles = []*os.File{log, log} // a careless caller's, which nobody may keep
 	d.cmd.Dir = "/"
 	d.cmd.Env = append(os.Environ(), "GODWIT_E2E_SECRET=1")
 	first := d.exited == nil

@@ -42,6 +42,17 @@ inside() {
 		mount --bind "$top/private$dir" "$dir"
 	done
 
+	# A /dev of our own: the test of the system's log makes /dev/log.
+	mkdir "$top/dev"
+	mount -t tmpfs -o mode=755 tmpfs "$top/dev"
+	for node in null zero full random urandom tty; do
+		: > "$top/dev/$node"
+		mount --bind "/dev/$node" "$top/dev/$node"
+	done
+	ln -s /proc/self/fd "$top/dev/fd"
+	mkdir -m 1777 "$top/dev/shm"
+	mount --rbind "$top/dev" /dev
+
 	cd "$top/run"
 	export GODWIT_E2E=1 GODWIT_E2E_BIN="$top/bin" GODWIT_E2E_TOP="$top" TMPDIR="$top/tmp"
 	# Not exec: this shell is process 1 here and has to wait for whoever is orphaned.
@@ -57,7 +68,7 @@ account() {
 }
 
 packages() {
-	want="postfix swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux"
+	want="postfix swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps"
 	missing=
 	for p in $want; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
