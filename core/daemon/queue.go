@@ -198,12 +198,16 @@ func (q *queueRole) entry(e *envelope.Envelope, now bool) scheduler.Entry {
 	if ttl == 0 { // written by OpenSMTPD
 		ttl = q.settings().QueueTTL
 	}
+	born := e.Created
+	if e.Type == envelope.Bounce { // a notice has its own time, however long the message took
+		born, ttl = e.LastTry, q.settings().QueueTTL
+	}
 	at := time.Now()
 	due := at
 	if !now {
 		due = scheduler.Backoff(kind, e.Created, at, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
 	}
-	entry := scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(e.Created, at, ttl)}
+	entry := scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(born, at, ttl)}
 	if kind == scheduler.Bounce && now {
 		entry.Due = at.Add(noticeGather)
 	}
