@@ -46,7 +46,7 @@ func seekable(in *os.File) (io.ReadSeeker, error) {
 // back. What may work later is left to the caller, who still has the message.
 func deadLetter(input io.ReadSeeker, why error) error {
 	var e *sendmail.Error
-	if errors.As(why, &e) && e.Code == sendmail.ExitTempFail {
+	if !errors.As(why, &e) || e.Code == sendmail.ExitTempFail {
 		return why
 	}
 	home, err := os.UserHomeDir()
