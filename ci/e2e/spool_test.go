@@ -269,6 +269,7 @@ func TestJournalTail(t *testing.T) {
 			d.start()
 			kept(t, 5)
 			d.drained(startWait)
+			d.waitLog("journal", "octets of unfinished records")
 		})
 	}
 }

@@ -36,6 +36,9 @@ func (s *FS) recover() (next uint32, err error) {
 		if seg.damaged {
 			s.log.Warnf("queue: %s is damaged, mail may be lost; it will be kept in %s", seg.name(), corruptDir)
 		}
+		if seg.torn > 0 {
+			s.log.Infof("info: queue: %s ends in %d octets of unfinished records, which are left out", seg.name(), seg.torn)
+		}
 		next = seg.number
 	}
 	s.index.recovery = false

@@ -18,6 +18,7 @@ type segment struct {
 	f       file
 	size    int64 // end of what was synced or, of one that was read, of the last good record
 	damaged bool  // something that had been synced cannot be read
+	torn    int64 // octets after the last good record that nobody was promised
 	touched map[envelope.MessageID]touch
 }
 
@@ -50,7 +51,7 @@ func parseSegmentName(name string) (*segment, bool) {
 	return s, s.name() == journalDir+"/"+name
 }
 
-// scan calls f for every good record of a segment and sets size and damaged. A record that
+// scan calls f for every good record of a segment and sets size, damaged and torn. A record that
 // is bad because the power went while it was written ends the segment: nobody was told that it
 // was kept. One that is bad although a later one tells that it had been synced is
 // damage: it is skipped. The record's buffer holds header and operations and is valid in f only.
@@ -70,6 +71,7 @@ func (s *segment) scan(f func(at int64, r *record)) error {
 		}
 		next, synced := s.findRecord(w, at)
 		if !synced {
+			s.torn = size - at
 			break
 		}
 		s.damaged = true
