@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -267,13 +266,4 @@ func crashRound(d *daemon, p *promises, what string) {
 	close(stop)
 	senders.Wait()
 	d.recover(gone)
-}
-
-// kill(1) and setsid(1) are of util-linux and procps; without them no test can start.
-func TestPrograms(t *testing.T) {
-	for _, name := range []string{"kill", "setsid", "mount", "openssl", "postfix", "swaks", "msmtp", "curl", python} {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Error(err)
-		}
-	}
 }

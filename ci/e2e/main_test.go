@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +18,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// TestPrograms: what run.sh should have installed is there.
+func TestPrograms(t *testing.T) {
+	for _, name := range []string{"kill", "setsid", "mount", "openssl", "postfix", "swaks", "msmtp", "curl", python} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // top is the directory of this run; all its parts can be entered by everybody.
