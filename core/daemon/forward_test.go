@@ -17,6 +17,11 @@ func home(t *testing.T) string {
 	if err != nil {
 		t.Skip("no home directory to make one in")
 	}
+	for up := base; up != filepath.Dir(up); up = filepath.Dir(up) {
+		if st, err := os.Stat(up); err != nil || st.Mode().Perm()&0o022 != 0 {
+			t.Skipf("the home directory lies below %s, where others can write: every file there is refused", up)
+		}
+	}
 	dir, err := os.MkdirTemp(base, "forward-test")
 	if err != nil {
 		t.Skip("home directory cannot be written: ", err)
