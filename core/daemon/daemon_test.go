@@ -75,6 +75,13 @@ func (w *watch) wait(t *testing.T, from int, pattern string) string {
 	}
 }
 
+// has reports whether any line so far has the text.
+func (w *watch) has(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.lines, func(line string) bool { return strings.Contains(line, text) })
+}
+
 func (w *watch) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
