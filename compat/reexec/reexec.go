@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"syscall"
 
 	"github.com/godwit-mta/godwit/compat/privdrop"
@@ -25,7 +27,7 @@ const defaultPath = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbi
 
 // Command prepares this program to be run again as title. sock becomes descriptor 3;
 // stderr becomes descriptor 2, or /dev/null when it is nil; 0 and 1 are /dev/null. The
-// environment is PATH, TZ and extraEnv ("NAME=value"). The process leads a session and a
+// environment is PATH, TZ, settings of the Go runtime and extraEnv ("NAME=value"). The process leads a session and a
 // process group of its own (KillGroup) and starts in /. The caller starts the command
 // and closes its own copy of sock.
 //
@@ -79,7 +81,10 @@ func environment() []string {
 	if path == "" {
 		path = defaultPath
 	}
-	env := []string{"PATH=" + path}
+	// This process knows how many processors its control group may use. The others take its
+	// word for it; to find out themselves they would keep files of the group open.
+	env := []string{"PATH=" + path, "GODEBUG=containermaxprocs=0,updatemaxprocs=0",
+		"GOMAXPROCS=" + strconv.Itoa(runtime.GOMAXPROCS(0))}
 	if tz, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+tz)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,7 +82,8 @@ func TestCommand(t *testing.T) {
 	pid := cmd.Process.Pid
 	want := []string{
 		`["smtpd: queue"]`,
-		fmt.Sprintf("%q", []string{"PATH=/some/where", "TZ=UTC", helperEnv + "=1"}),
+		fmt.Sprintf("%q", []string{"PATH=/some/where", "GODEBUG=containermaxprocs=0,updatemaxprocs=0",
+			fmt.Sprint("GOMAXPROCS=", runtime.GOMAXPROCS(0)), "TZ=UTC", helperEnv + "=1"}),
 		fmt.Sprintf("%d %d", pid, pid),
 		"/",
 		"0 null true <nil>",
