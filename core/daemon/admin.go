@@ -229,14 +229,15 @@ func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
 	page := &control.QueuePage{}
 	infos := q.sched.List(rng, control.MaxPage)
 	for _, info := range infos {
-		e := q.flying(info.ID)
-		if e == nil {
-			var err error
-			if e, err = q.store.Envelope(info.ID); err != nil {
+		e, ok := q.flying(info.ID)
+		if !ok {
+			stored, err := q.store.Envelope(info.ID)
+			if err != nil {
 				continue
 			}
+			e = *stored
 		}
-		page.Entries = append(page.Entries, control.NewQueueEntry(e, info, q.settings().QueueTTL))
+		page.Entries = append(page.Entries, control.NewQueueEntry(&e, info, q.settings().QueueTTL))
 	}
 	if n := len(infos); n == control.MaxPage && infos[n-1].ID < rng.Last {
 		page.Next = infos[n-1].ID + 1

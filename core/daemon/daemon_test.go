@@ -651,3 +651,32 @@ func TestStartIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// A message whose client goes away before its end is nobody's: the client sends it again.
+func TestCutMessageIsNotKept(t *testing.T) {
+	l := start(t, localConf)
+	for _, part := range []string{"", "S", "Subject: x\r\n", "Subject: x\r\n\r\nhalf of the te", "Subject: x\r\n\r\ntext\r\n.", "Subject: x\r\n\r\ntext\r\n.\r"} {
+		from := l.log.len()
+		nc, err := net.Dial("tcp", l.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(nc, "EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n%s", part)
+		for got := ""; !strings.Contains(got, "354 "); { // the text is on its way then
+			b := make([]byte, 4096)
+			n, err := nc.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += string(b[:n])
+		}
+		nc.Close()
+		l.log.wait(t, from, `smtp disconnected reason=(disconnect|"io-error)`)
+	}
+	l.mustSend("a@example.net", []string{"joe@example.org"}, "Subject: whole\r\n\r\n")
+	l.log.wait(t, 0, `mda delivery .* result=Ok`)
+	l.queue(0)
+	if got := l.maildir("joe"); len(got) != 1 || !strings.Contains(got[0], "Subject: whole") {
+		t.Errorf("kept: %q", got)
+	}
+}

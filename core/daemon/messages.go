@@ -232,8 +232,8 @@ type relayTask struct {
 	Size      int64
 }
 
-// bodyRequest asks for the message of an envelope that is being relayed.
-type bodyRequest struct{ Envelope envelope.ID }
+// bodyRequest asks for the message of envelopes of which one is being relayed.
+type bodyRequest struct{ Envelopes []envelope.ID }
 
 // bodyReply is the message, or nothing when its descriptor comes along.
 type bodyReply struct{ Body []byte }

@@ -33,6 +33,7 @@ const (
 	maxTransactions = 65536
 	maxSession      = 5 * time.Hour // no session lasts so long
 	sweepTime       = 10 * time.Minute
+	envelopeWait    = 2 * time.Minute // for envelopes that lookup has announced
 )
 
 var errBusy = errors.New("too many messages at a time")
@@ -99,6 +100,13 @@ func (in *incoming) end(id envelope.MessageID, want int, finish func(*transactio
 	t.want, t.finish = want, finish
 	in.complete(id, t)
 	return nil
+}
+
+// forget gives a message up.
+func (in *incoming) forget(id envelope.MessageID) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.open, id)
 }
 
 // complete releases the lock and finishes the transaction when nothing is missing.
@@ -179,9 +187,15 @@ func (q *queueRole) commit(r *ipc.Request) {
 			r.Reply(&commitReply{Error: err.Error()})
 			return
 		}
+		timer := time.NewTimer(envelopeWait)
+		defer timer.Stop()
 		select {
 		case t := <-done:
 			r.Reply(q.accept(req, t))
+		case <-timer.C:
+			q.incoming.forget(req.Message)
+			q.store.Release(req.Message)
+			r.Reply(&commitReply{Error: "envelopes did not come"})
 		case <-q.ctx.Done():
 			r.Reply(&commitReply{Error: errEnding.Error()})
 		}

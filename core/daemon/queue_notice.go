@@ -113,13 +113,16 @@ func (q *queueRole) commitNotice(id envelope.MessageID, about *envelope.Envelope
 
 func (q *queueRole) buildNotice(envs []*envelope.Envelope) ([]byte, error) {
 	body, err := q.store.Body(envs[0].ID.Message())
-	if err != nil {
+	if err != nil && queue.Temporary(err) {
 		return nil, err
 	}
 	defer body.Close()
-	var original io.Reader = bytes.NewReader(body.Bytes)
-	if body.File != nil {
+	var original io.Reader // nil when the message is lost: its sender is told all the same
+	switch {
+	case body.File != nil:
 		original = io.NewSectionReader(body.File, 0, body.Size)
+	case err == nil:
+		original = bytes.NewReader(body.Bytes)
 	}
 	first := envs[0]
 	n := &bounce.Notice{Kind: first.BounceType, Host: q.settings().Hostname, To: first.Sender, Date: time.Now(),

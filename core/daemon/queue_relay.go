@@ -34,10 +34,14 @@ func (q *queueRole) land(id envelope.ID) *envelope.Envelope {
 	return e
 }
 
-func (q *queueRole) flying(id envelope.ID) *envelope.Envelope {
+// flying gives a copy of an envelope that is in flight.
+func (q *queueRole) flying(id envelope.ID) (e envelope.Envelope, ok bool) {
 	q.flightMu.Lock()
 	defer q.flightMu.Unlock()
-	return q.flight[id]
+	if p := q.flight[id]; p != nil {
+		return *p, true
+	}
+	return e, false
 }
 
 // relay hands a batch to the dispatcher.
@@ -74,6 +78,20 @@ func (q *queueRole) refuseAll(envs []*envelope.Envelope, why string) {
 
 var errNotFlying = errors.New("envelope is not being relayed")
 
+// relaying reports whether one of the envelopes, which are of one message, is in flight to
+// the dispatcher.
+func (q *queueRole) relaying(ids []envelope.ID) bool {
+	for _, id := range ids {
+		if id.Message() != ids[0].Message() {
+			return false
+		}
+		if e, ok := q.flying(id); ok && e.Type == envelope.MTA {
+			return true
+		}
+	}
+	return false
+}
+
 // body gives the dispatcher a message that it is relaying, and no other.
 func (q *queueRole) body(r *ipc.Request) {
 	var req bodyRequest
@@ -81,12 +99,11 @@ func (q *queueRole) body(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
-	e := q.flying(req.Envelope)
-	if e == nil || e.Type != envelope.MTA {
+	if !q.relaying(req.Envelopes) {
 		r.Fail(errNotFlying)
 		return
 	}
-	body, err := q.store.Body(e.ID.Message())
+	body, err := q.store.Body(req.Envelopes[0].Message())
 	if err != nil {
 		r.Fail(err)
 		return

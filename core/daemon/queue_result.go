@@ -111,6 +111,7 @@ func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result
 	case envelope.Delivered:
 		q.stats.Counter("scheduler.delivery.ok").Add(1)
 		if bounce.Wanted(e, envelope.BounceDelivered) && (e.Type == envelope.MDA || r.NoDSN) {
+			e.ErrorLine = envelope.CleanErrorLine(r.Text)
 			q.turnIntoNotice(out, e, envelope.BounceDelivered, r)
 			return
 		}
@@ -118,7 +119,7 @@ func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result
 	case envelope.TempFail:
 		q.stats.Counter("scheduler.delivery.tempfail").Add(1)
 		e.ErrorLine = envelope.CleanErrorLine(r.Text)
-		q.again(out, e)
+		q.again(out, e, r)
 	case envelope.Loop:
 		q.stats.Counter("scheduler.delivery.loop").Add(1)
 		q.fail(out, e, r)
@@ -134,12 +135,12 @@ func (q *queueRole) remove(out *outcome, e *envelope.Envelope) {
 }
 
 // again puts an envelope back, and tells the sender when it has been waiting for long.
-func (q *queueRole) again(out *outcome, e *envelope.Envelope) {
+func (q *queueRole) again(out *outcome, e *envelope.Envelope, r *envelope.Result) {
 	if d := q.delayDue(e); d > 0 {
 		e.LastBounce = e.LastTry
 		notice := *e
 		notice.ID = envelope.NewID(e.ID.Message(), 0)
-		notice.Type, notice.BounceType = envelope.Bounce, envelope.BounceDelayed
+		notice.Type, notice.BounceType, notice.Hostname = envelope.Bounce, envelope.BounceDelayed, r.MTA
 		notice.BounceDelay = d
 		notice.BounceTTL = max(0, e.Expires().Sub(e.LastTry)).Truncate(time.Second)
 		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
@@ -196,14 +197,7 @@ func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind enve
 	n := *e
 	n.Type, n.BounceType = envelope.Bounce, kind
 	n.Retry = 0
-	if r.MTA != "" {
-		n.Hostname = r.MTA // of a notice: who said it
-	} else {
-		n.Hostname = ""
-	}
-	if n.ErrorLine == "" {
-		n.ErrorLine = envelope.CleanErrorLine(r.Text)
-	}
+	n.Hostname = r.MTA // of a notice: who said it
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: &n})
 	out.after = append(out.after, func() {
 		q.sched.Done(n.ID)

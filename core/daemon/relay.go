@@ -144,7 +144,10 @@ func (r *relayer) task(req *ipc.Request) {
 	if t.Body != nil {
 		m.Body.Bytes = t.Body
 	} else {
-		body := &relayedBody{queue: r.d.m.peers[Queue], id: first.ID}
+		body := &relayedBody{queue: r.d.m.peers[Queue]}
+		for _, e := range t.Envelopes {
+			body.ids = append(body.ids, e.ID)
+		}
 		m.Body.File, m.Body.Size, m.Close = body, t.Size, body.close
 	}
 	for _, e := range t.Envelopes {
@@ -213,7 +216,7 @@ func texts[T fmt.Stringer](list []T) []string {
 // relayedBody is a message that is read from the queue when its transaction begins.
 type relayedBody struct {
 	queue *ipc.Conn
-	id    envelope.ID
+	ids   []envelope.ID
 	mu    sync.Mutex
 	have  bool
 	bytes []byte
@@ -240,7 +243,7 @@ func (b *relayedBody) fetch() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
 	var reply bodyReply
-	files, err := b.queue.CallFiles(ctx, kindBody, &bodyRequest{b.id}, &reply)
+	files, err := b.queue.CallFiles(ctx, kindBody, &bodyRequest{b.ids}, &reply)
 	if err != nil {
 		return err
 	}

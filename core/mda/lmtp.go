@@ -55,7 +55,7 @@ func (a *Agent) lmtp(ctx context.Context, j *Job) Outcome {
 // connection is left without the final dot.
 func (a *Agent) transact(c *gosmtp.Client, j *Job) error {
 	if err := c.Hello(heloName(a.host.Hostname)); err != nil {
-		return err
+		return &unready{err}
 	}
 	size := int64(len(j.prefix())) + j.Size
 	if err := c.Mail(j.Sender.String(), &gosmtp.MailOptions{Size: size}); err != nil {
@@ -116,6 +116,12 @@ func copyWithoutBareCR(w io.Writer, r *bufio.Reader) error {
 	}
 }
 
+// unready is a refusal before the first command about the message. It says nothing about
+// the message, so it is not permanent, whatever its code is.
+type unready struct{ error }
+
+func (e *unready) Unwrap() error { return e.error }
+
 // refused makes the outcome of an error: 5xx is permanent, all else can be tried again.
 func (j *Job) refused(err error) Outcome {
 	var reply *gosmtp.SMTPError
@@ -124,12 +130,16 @@ func (j *Job) refused(err error) Outcome {
 	}
 	text := strconv.Itoa(reply.Code) + " "
 	out := Outcome{Status: envelope.TempFail, Exit: exTempFail}
-	if reply.Code/100 == 5 {
+	var early *unready
+	if reply.Code/100 == 5 && !errors.As(err, &early) {
 		out.Status, out.Exit = envelope.PermFail, exUnavailable
 	}
 	if e := reply.EnhancedCode; e[0] == reply.Code/100 && (e[0] == 4 || e[0] == 5) &&
 		e[1] >= 0 && e[1] < 100 && e[2] >= 0 && e[2] < 100 {
-		out.EscClass, out.EscCode = uint8(e[0]), uint16(e[1]*100+e[2])
+		out.EscCode = uint16(e[1]*100 + e[2])
+		if out.EscClass = 4; out.Status == envelope.PermFail {
+			out.EscClass = 5
+		}
 		text += fmt.Sprintf("%d.%d.%d ", e[0], e[1], e[2])
 	}
 	text += strings.ReplaceAll(reply.Message, "\n", " ")

@@ -137,7 +137,9 @@ func TestLMTPRefused(t *testing.T) {
 		want   Outcome
 	}{
 		{"banner", map[string]string{"banner": "554 go away\r\n"},
-			Outcome{envelope.PermFail, `"mail.lmtp: 554 go away"`, 69, 0, 0}},
+			Outcome{envelope.TempFail, `"mail.lmtp: 554 go away"`, 75, 0, 0}},
+		{"closed", map[string]string{"LHLO": "550 5.3.2 down\r\n"},
+			Outcome{envelope.TempFail, `"mail.lmtp: 550 5.3.2 down"`, 75, 4, 302}},
 		{"busy", map[string]string{"banner": "421 4.3.2 busy\r\n"},
 			Outcome{envelope.TempFail, `"mail.lmtp: 421 4.3.2 busy"`, 75, 4, 302}},
 		{"greeting", map[string]string{"LHLO": "451 later\r\n"},

@@ -31,15 +31,32 @@ func (a *Agent) maildir(j *Job) error {
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, "tmp", name)
+	temp, final := filepath.Join(dir, "tmp", name), filepath.Join(dir, "new", name)
 	if err = a.fill(f, j); err == nil {
-		err = publish(temp, filepath.Join(dir, "new", name))
+		err = deliverAs(temp, final)
 	}
 	if err != nil {
 		_ = os.Remove(temp)
+	}
+	return err
+}
+
+// deliverAs gives the message its final name and makes that durable. Without that the
+// message is taken back: it is going to be delivered again.
+func deliverAs(temp, final string) error {
+	dir, err := os.Open(filepath.Dir(final))
+	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Join(dir, "new"))
+	defer dir.Close()
+	if err := publish(temp, final); err != nil {
+		return err
+	}
+	if err := fsync.SyncDir(dir); err != nil {
+		_ = os.Remove(final)
+		return err
+	}
+	return nil
 }
 
 // folder chooses between the maildir and its sub-folders, which are directories beside new

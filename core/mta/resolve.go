@@ -60,7 +60,12 @@ func (m *MTA) targets(ctx context.Context, opts *Relay, domain, family string) (
 func (m *MTA) servers(ctx context.Context, opts *Relay, domain string) ([]MXHost, fate) {
 	if opts.URL.Host != "" {
 		addrs, err := m.addresses(ctx, opts.URL.Host)
-		return []MXHost{{Name: opts.URL.Host, Addrs: addrs}}, lookupFate(err)
+		f := lookupFate(err)
+		if f.status == envelope.PermFail {
+			// The name of the configured host says nothing about the recipients: it is mended.
+			f.status, f.class, f.code = envelope.TempFail, 4, 403
+		}
+		return []MXHost{{Name: opts.URL.Host, Addrs: addrs}}, f
 	}
 	if ip, ok := address.Literal(domain); ok {
 		return m.withoutUs(opts, []MXHost{{Name: ip.String(), Addrs: []netip.Addr{ip}}})

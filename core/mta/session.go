@@ -216,13 +216,15 @@ func (s *session) failed(err error) {
 		return
 	}
 	r.lastFate = openFate(err)
-	if s.choice.route.ready > 0 {
+	if r.ready > 0 && s.choice.route.ready > 0 {
 		// It takes mail over other connections: it only has enough of them.
-		r.most, r.mostUntil = max(r.ready, 1), time.Now().Add(targetLife)
+		r.most, r.mostUntil = r.ready, time.Now().Add(targetLife)
 		return
 	}
 	r.failed[s.choice.target.addr] = true
-	m.disable(s.choice.route)
+	if s.choice.route.ready == 0 { // another relay may be using it well
+		m.disable(s.choice.route)
+	}
 }
 
 // openFate is the fate of recipients when no server could be used. It is always temporary.

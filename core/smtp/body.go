@@ -15,6 +15,10 @@ const endlessFactor = 4
 
 var errEndless = errors.New("message does not end")
 
+// errCut is the end of the connection before the end of the message. It is none of the
+// errors with which io tells that a short message is whole.
+var errCut = errors.New("connection closed inside the message")
+
 // Body is a message on its way in: dot-unstuffed, with LF line ends. Its end is io.EOF;
 // any other error means that the message is not to be accepted. An *SMTPError tells the
 // reply that the client gets, whatever the backend returns.
@@ -69,8 +73,8 @@ func (b *Body) WriteTo(w io.Writer) (n int64, err error) {
 func (b *Body) next() error {
 	for {
 		switch {
-		case b.broken == io.EOF:
-			return io.ErrUnexpectedEOF
+		case errors.Is(b.broken, io.EOF), errors.Is(b.broken, io.ErrUnexpectedEOF):
+			return errCut
 		case b.broken != nil:
 			return b.broken
 		case b.refused != nil:
