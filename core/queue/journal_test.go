@@ -43,7 +43,10 @@ func testRecords(n int) (data []byte, ends []int) {
 func scanned(t testing.TB, data []byte) (found []int, seg *segment) {
 	t.Helper()
 	seg = testSegment(data)
-	err := seg.scan(func(at int64, r *record) { found = append(found, int(r.ops[0].id.Message())) })
+	err := seg.scan(func(at int64, r *record) error {
+		found = append(found, int(r.ops[0].id.Message()))
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +177,7 @@ func FuzzJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		seg := testSegment(data)
 		end := int64(0)
-		err := seg.scan(func(at int64, r *record) {
+		err := seg.scan(func(at int64, r *record) error {
 			if at < end {
 				t.Fatalf("record at %d begins before %d", at, end)
 			}
@@ -189,6 +192,7 @@ func FuzzJournal(f *testing.F) {
 					t.Fatalf("operation leads out of the record: %+v", o)
 				}
 			}
+			return nil
 		})
 		if err != nil || seg.size != end {
 			t.Fatalf("size %d, last record ends at %d, %v", seg.size, end, err)

@@ -32,6 +32,7 @@ type memDisk struct {
 	off    bool
 	lying  bool // syncs do nothing
 	free   diskfree.Space
+	deny   func(op, name string) error // fails what reads and links, too; nil: nothing
 }
 
 // node is a file or, with names, a directory. The fields with "safe" are what a power cut leaves.
@@ -78,6 +79,11 @@ func (d *memDisk) look(op, name string) (*node, error) {
 	if d.off {
 		return nil, errCrash
 	}
+	if d.deny != nil {
+		if err := d.deny(op, name); err != nil {
+			return nil, err
+		}
+	}
 	n := d.top
 	for rest := path.Clean(name); rest != "." && rest != ""; {
 		var first string
@@ -87,6 +93,18 @@ func (d *memDisk) look(op, name string) (*node, error) {
 		}
 	}
 	return n, nil
+}
+
+// refuse makes one operation on a name fail from now on; without an error it works again.
+func (d *memDisk) refuse(op, name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deny = func(o, n string) error {
+		if o == op && n == name {
+			return err
+		}
+		return nil
+	}
 }
 
 func cut(name string) (first, rest string) {
@@ -111,7 +129,7 @@ func (d *memDisk) Open(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memFile{d: d, n: n}, nil
+	return &memFile{d: d, n: n, name: name}, nil
 }
 
 func (d *memDisk) Create(name string) (file, error) {
@@ -128,7 +146,7 @@ func (d *memDisk) Create(name string) (file, error) {
 		dir.names[base] = &node{}
 	}
 	dir.names[base].data = nil
-	return &memFile{d: d, n: dir.names[base]}, nil
+	return &memFile{d: d, n: dir.names[base], name: name}, nil
 }
 
 func (d *memDisk) CreateShared(name string) (*os.File, error) {
@@ -324,8 +342,9 @@ func (d *memDisk) Free() (diskfree.Space, error) { return d.free, nil }
 func (d *memDisk) Close() error { return nil }
 
 type memFile struct {
-	d *memDisk
-	n *node
+	d    *memDisk
+	n    *node
+	name string
 }
 
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
@@ -333,6 +352,11 @@ func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
 	defer f.d.mu.Unlock()
 	if f.d.off {
 		return 0, errCrash
+	}
+	if f.d.deny != nil {
+		if err := f.d.deny("readat", f.name); err != nil {
+			return 0, err
+		}
 	}
 	data := f.n.contents()
 	if off > int64(len(data)) {

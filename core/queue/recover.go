@@ -30,7 +30,7 @@ func (s *FS) recover() (next uint32, err error) {
 		if err := seg.f.Sync(); err != nil {
 			s.log.Warnf("queue: %s: %v", seg.name(), err)
 		}
-		if err := seg.scan(func(at int64, r *record) { s.replay(seg, at, r) }); err != nil {
+		if err := seg.scan(func(at int64, r *record) error { return s.replay(seg, at, r) }); err != nil {
 			return 0, err
 		}
 		if seg.damaged {
@@ -77,20 +77,23 @@ func (s *FS) findSegments() ([]*segment, error) {
 }
 
 // replay carries out a record. The first mention of a message that does not begin it
-// concerns one that was written out: its files say which envelopes it had.
-func (s *FS) replay(seg *segment, at int64, r *record) {
+// concerns one that was written out: its files say which envelopes it had. When they cannot be
+// listed the start fails: a message that is not in the index would be removed as one that went.
+func (s *FS) replay(seg *segment, at int64, r *record) error {
 	for _, o := range r.ops {
 		msg := o.id.Message()
 		if o.kind != opMessage && !s.index.mentioned(msg) {
 			seg.touch(msg, touchTrim)
-			if e, _, err := s.list(msg); err == nil {
+			e, _, err := s.list(msg)
+			if err == nil {
 				s.index.messages[msg] = e
 			} else if !errors.Is(err, fs.ErrNotExist) {
-				s.log.Warnf("queue: %v", err)
+				return err
 			}
 		}
 		s.index.apply(seg, at, r, o)
 	}
+	return nil
 }
 
 // list reads the directory of a message. It gives its envelopes, none of them read, and

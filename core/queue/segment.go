@@ -51,11 +51,12 @@ func parseSegmentName(name string) (*segment, bool) {
 	return s, s.name() == journalDir+"/"+name
 }
 
-// scan calls f for every good record of a segment and sets size, damaged and torn. A record that
+// scan calls f for every good record of a segment, until f fails, and sets size, damaged and
+// torn. A record that
 // is bad because the power went while it was written ends the segment: nobody was told that it
 // was kept. One that is bad although a later one tells that it had been synced is
 // damage: it is skipped. The record's buffer holds header and operations and is valid in f only.
-func (s *segment) scan(f func(at int64, r *record)) error {
+func (s *segment) scan(f func(at int64, r *record) error) error {
 	size, err := s.f.Size()
 	if err != nil {
 		return err
@@ -64,7 +65,9 @@ func (s *segment) scan(f func(at int64, r *record)) error {
 	for at := int64(0); at < size; {
 		r, _, err := s.readRecord(w, at)
 		if err == nil {
-			f(at, r)
+			if err := f(at, r); err != nil {
+				return err
+			}
 			at += int64(len(r.buf) + r.body)
 			s.size = at
 			continue
