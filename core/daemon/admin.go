@@ -133,6 +133,17 @@ func (d *dispatcherRole) admin(r *ipc.Request) {
 
 // enqueue gives a local program a session.
 func (d *dispatcherRole) enqueue(r *ipc.Request, uid uint32) {
+	if d.count.Add(1) > d.most {
+		d.count.Add(-1)
+		r.Fail(errors.New("too many sessions, try again later"))
+		return
+	}
+	started := false
+	defer func() {
+		if !started {
+			d.count.Add(-1)
+		}
+	}()
 	ours, theirs, err := reexec.Socketpair()
 	if err != nil {
 		r.Fail(err)
@@ -147,7 +158,11 @@ func (d *dispatcherRole) enqueue(r *ipc.Request, uid uint32) {
 	}
 	s := d.cfg.Load()
 	peer := smtp.Peer{Socket: true, UID: int(uid), User: strconv.FormatUint(uint64(uid), 10)}
-	d.sessions.Go(func() { d.session(s, s.local, conn, peer) })
+	started = true
+	d.sessions.Go(func() {
+		defer d.count.Add(-1)
+		d.session(s, s.local, conn, peer)
+	})
 	r.Reply(nil, theirs)
 }
 

@@ -21,23 +21,32 @@ func (p *parent) configure(s *set, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
-	defer cancel()
-	if err := p.prepareAll(ctx, s, parts); err != nil {
+	if err := p.prepareAll(s, parts); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), setupWait)
+		defer cancel()
 		for _, role := range members() {
 			_ = s.members[role].conn.Call(ctx, kindAbandon, nil, nil)
 		}
 		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
+	defer cancel()
 	for _, role := range members() {
 		if err := s.members[role].conn.Call(ctx, kindActivate, nil, nil); err != nil {
+			s.gone(s.members[role], "did not take up the configuration") // no mixture: all start again
 			return fmt.Errorf("%s: %w", role, err)
 		}
 	}
 	return nil
 }
 
-func (p *parent) prepareAll(ctx context.Context, s *set, parts map[Role]any) error {
+// prepareWait is how long a role may read: large tables, and what a power cut left of
+// the journal on a slow disk. One that ends is noticed at once.
+const prepareWait = 10 * time.Minute
+
+func (p *parent) prepareAll(s *set, parts map[Role]any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), prepareWait)
+	defer cancel()
 	for _, role := range members() {
 		conn := s.members[role].conn
 		for _, f := range p.bound.sockets(role) {

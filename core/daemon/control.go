@@ -19,6 +19,7 @@ import (
 // whether they may, and passes the request on to the role that can.
 type controlRole struct {
 	m       *member
+	dropped bool // root was given up
 	started time.Time
 	next    *controlConfig
 	pending []*os.File
@@ -34,10 +35,11 @@ type controlRole struct {
 const (
 	maxClients       = 256
 	maxClientsOfUser = 32
+	maxClientFrame   = 64 << 10 // octets
 )
 
-func newControl(m *member) *controlRole {
-	return &controlRole{m: m, clients: make(map[*ipc.Conn]uint32)}
+func newControl(m *member, dropped bool) *controlRole {
+	return &controlRole{m: m, dropped: dropped, clients: make(map[*ipc.Conn]uint32)}
 }
 
 func (c *controlRole) prepare(r *ipc.Request, sockets []*os.File) error {
@@ -133,16 +135,20 @@ func (c *controlRole) client(sock *net.UnixConn) {
 			same++
 		}
 	}
-	if c.closed || len(c.clients) >= maxClients || same >= maxClientsOfUser && cred.UID != 0 {
+	if c.closed || cred.UID != 0 && (len(c.clients) >= maxClients || same >= maxClientsOfUser) {
 		c.mu.Unlock()
 		sock.Close()
 		return
 	}
-	conn := ipc.New(sock)
+	conn := ipc.NewLimited(sock, maxClientFrame)
 	c.clients[conn] = cred.UID
 	c.mu.Unlock()
 	c.wg.Go(func() {
-		_ = conn.Serve(func(r *ipc.Request) { r.Go(func() { c.request(r, cred.UID) }) })
+		// One request after the other, and the next one only when the answer was taken.
+		_ = conn.Serve(func(r *ipc.Request) {
+			c.request(r, cred.UID)
+			conn.Flush(adminWait)
+		})
 		conn.Close()
 		c.mu.Lock()
 		delete(c.clients, conn)
@@ -159,7 +165,9 @@ func (c *controlRole) request(r *ipc.Request, uid uint32) {
 		r.Fail(errors.New("not a request that this smtpd knows"))
 		return
 	}
-	if !req.Op.Allowed(uid) && uid != uint32(os.Getuid()) {
+	// A daemon of an ordinary user belongs to that user. As root, whoever else runs as the
+	// daemon's user is nobody special.
+	if !req.Op.Allowed(uid) && (c.dropped || uid != uint32(os.Getuid())) {
 		r.Fail(errNotPermitted)
 		return
 	}

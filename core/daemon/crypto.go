@@ -78,6 +78,10 @@ func (c *cryptoRole) sign(r *ipc.Request) {
 		r.Fail(errors.New("digest does not fit its hash"))
 		return
 	}
+	if q.PSS && hash == 0 {
+		r.Fail(errors.New("PSS needs a hash"))
+		return
+	}
 	var opts crypto.SignerOpts = hash
 	if q.PSS {
 		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}

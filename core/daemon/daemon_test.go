@@ -680,3 +680,20 @@ func TestCutMessageIsNotKept(t *testing.T) {
 		t.Errorf("kept: %q", got)
 	}
 }
+
+// A message in a loop collects fields; those beyond the first buffer count as well.
+func TestLoopInALongHeader(t *testing.T) {
+	l := start(t, localConf)
+	hop := "Received: from x by y; " + strings.Repeat("z", 900) + "\r\nX-Seal: " + strings.Repeat("s", 900) + "\r\n"
+	err := l.send("a@example.net", []string{"joe@example.org"}, strings.Repeat(hop, 100)+"\r\ntext\r\n")
+	var reply *gosmtp.SMTPError
+	if !errors.As(err, &reply) || reply.Code != 554 || reply.EnhancedCode != (gosmtp.EnhancedCode{5, 4, 6}) {
+		t.Errorf("a loop of 100 hops: %v", err)
+	}
+	l.mustSend("a@example.net", []string{"joe@example.org"}, strings.Repeat(hop, 99)+"Subject: far\r\n\r\ntext\r\n")
+	l.log.wait(t, 0, `mda delivery .* result=Ok`)
+	err = l.send("a@example.net", []string{"joe@example.org"}, strings.Repeat("X: "+strings.Repeat("y", 500)+"\r\n", 1200)+"\r\n")
+	if !errors.As(err, &reply) || reply.Code != 552 {
+		t.Errorf("an endless header: %v", err)
+	}
+}

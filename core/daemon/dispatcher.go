@@ -54,6 +54,9 @@ type listener struct {
 	submit bool // mail is completed with Date and Message-ID
 }
 
+// mostSessions bounds the memory that sessions take together, at some 12 KiB each.
+const mostSessions = 20000
+
 // fdReserve is how many descriptors are kept for other things than sessions.
 const fdReserve = 32
 
@@ -61,7 +64,8 @@ func newDispatcher(m *member) *dispatcherRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000}
 	if limit, err := privdrop.RaiseFileLimit(); err == nil && limit > 4*fdReserve {
-		d.most = int64(min(limit, 1<<20)-fdReserve) * 3 / 4 // the rest is for relaying
+		// Two for each session, which may hold a large message; a quarter is for relaying.
+		d.most = min(int64(min(limit, 1<<20)-fdReserve)*3/8, mostSessions)
 	}
 	d.ids.m = m
 	d.heads.New = func() any { return new(headBuffer) }
@@ -81,12 +85,16 @@ func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		for _, f := range sockets {
+			f.Close()
+		}
+	}()
 	for i, f := range sockets {
 		l, err := s.listener(&s.Listeners[i], certs)
 		if err == nil {
 			l.socket, err = net.FileListener(f)
 		}
-		f.Close()
 		if err != nil {
 			s.close()
 			return err
@@ -216,7 +224,13 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 	d.stop()
 	d.relay.drain(ctx)
 	done := make(chan struct{})
-	go func() { d.sessions.Wait(); close(done) }()
+	go func() {
+		if s := d.cfg.Load(); s != nil {
+			s.accepting.Wait()
+		}
+		d.sessions.Wait()
+		close(done)
+	}()
 	select {
 	case <-done:
 	case <-ctx.Done():

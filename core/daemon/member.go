@@ -221,9 +221,9 @@ func (m *member) serve() {
 		m.serving.Go(func() {
 			err := conn.Serve(func(r *ipc.Request) { m.work.handle(role, r) })
 			m.log.Debugf("%s: connection to %s ended: %v", m.role, role, err)
-			if m.role == Agent {
-				m.parent.Close()
-			}
+			// Without a peer a role can do nothing right. An agent is not needed any more, any
+			// other is started again with all the others.
+			m.parent.Abort()
 		})
 	}
 }
@@ -257,7 +257,7 @@ func profileOf(r Role) sandbox.Profile {
 func newWorker(m *member, h *hello) worker {
 	switch m.role {
 	case Control:
-		return newControl(m)
+		return newControl(m, h.Drop)
 	case Crypto:
 		return newCrypto(m)
 	case Lookup:

@@ -23,6 +23,7 @@ const (
 	kindAbandon                       // answer nil
 	kindDrain                         // drain; answer nil when done
 	kindVerbosity                     // verbosity; answer nil
+	kindQuiet                         // begin nothing new, to the queue before it drains; answer nil
 
 	// any member -> parent
 	kindLogLine // logLine

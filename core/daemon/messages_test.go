@@ -113,7 +113,7 @@ func TestMessagesArrive(t *testing.T) {
 // the sender and nothing more.
 func TestRolesRefuseStrangeMessages(t *testing.T) {
 	workers := map[Role]func(*member) worker{
-		Control:    func(m *member) worker { return newControl(m) },
+		Control:    func(m *member) worker { return newControl(m, false) },
 		Crypto:     func(m *member) worker { return newCrypto(m) },
 		Lookup:     func(m *member) worker { return newLookup(m) },
 		Dispatcher: func(m *member) worker { return newDispatcher(m) },
@@ -125,7 +125,7 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
 		Dispatcher: {Queue: {kindRelay}, Control: {kindAdmin}},
 		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindBody},
-			Control: {kindAdmin}},
+			Control: {kindAdmin}, Parent: {kindQuiet}},
 		Agent: {Queue: {kindDeliver}},
 	}
 	for role, make := range workers {

@@ -47,7 +47,9 @@ type parent struct {
 	users      accounts
 	stop       chan struct{} // closed when smtpctl asks for it
 	stopOnce   sync.Once
-	admin      chan func() // runs in the parent's loop
+	stopping   bool          // nothing is reloaded any more
+	slots      chan struct{} // requests of members under way
+	admin      chan func()   // runs in the parent's loop
 	failures   int
 	generation uint64 // of the configuration that was prepared last
 }
@@ -64,7 +66,7 @@ const (
 // not go on; it is one line that says why.
 func Run(ctx context.Context, opts Options) error {
 	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot() && !opts.InProcess,
-		stop: make(chan struct{}), admin: make(chan func())}
+		slots: make(chan struct{}, mostRequests), stop: make(chan struct{}), admin: make(chan func())}
 	cfg, err := p.load()
 	if err != nil {
 		return err
@@ -155,7 +157,10 @@ func (p *parent) watch(ctx context.Context, s *set) error {
 
 // reloadSet uses the configuration file as it is now, or says why not.
 func (p *parent) reloadSet(s *set) error {
-	err := p.reload(s)
+	err := errEnding
+	if !p.stopping {
+		err = p.reload(s)
+	}
 	if err != nil {
 		p.log.Warnf("configuration not reloaded: %v", err)
 		return err
@@ -199,14 +204,16 @@ func (p *parent) startSet(cfg *config.Config) (*set, error) {
 		s.killAll()
 		return nil, err
 	}
+	p.bound.prune()
 	return s, nil
 }
 
 // stopSet ends the sessions and deliveries, then the members.
 func (p *parent) stopSet(s *set) {
 	p.bound.close() // nobody is to wait at a door that does not open any more
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*drainWait)
 	defer cancel()
+	p.stopping = true
 	go func() { // what the members still ask of us
 		for {
 			select {
@@ -217,9 +224,12 @@ func (p *parent) stopSet(s *set) {
 			}
 		}
 	}()
+	_ = s.members[Queue].conn.Call(ctx, kindQuiet, nil, nil)
 	for _, role := range []Role{Control, Dispatcher, Queue, Lookup, Crypto} {
 		c := s.members[role]
-		err := c.conn.Call(ctx, kindDrain, &drain{int64(drainWait - time.Second)}, nil)
+		ctx, cancel := context.WithTimeout(context.Background(), drainWait+time.Second)
+		defer cancel()
+		err := c.conn.Call(ctx, kindDrain, &drain{int64(drainWait)}, nil)
 		if err != nil {
 			p.log.Warnf("%s did not stop in time: %v", role, err)
 		}

@@ -130,6 +130,11 @@ func (q *queueRole) handle(from Role, r *ipc.Request) {
 		q.relayResults(r)
 	case r.Kind == kindBody && from == Dispatcher:
 		r.Go(func() { q.body(r) })
+	case r.Kind == kindQuiet && from == Parent:
+		if q.started {
+			q.quiet()
+		}
+		r.Reply(nil)
 	case r.Kind == kindStats:
 		r.Reply(q.statsReply())
 	case r.Kind == kindAdmin && from == Control:
@@ -139,22 +144,27 @@ func (q *queueRole) handle(from Role, r *ipc.Request) {
 	}
 }
 
+// quiet begins nothing new.
+func (q *queueRole) quiet() {
+	q.sched.Pause(scheduler.Local)
+	q.sched.Pause(scheduler.Relay)
+	q.sched.Pause(scheduler.Bounce)
+}
+
 // drain waits for what is under way and writes everything out.
 func (q *queueRole) drain(ctx context.Context) {
 	if !q.started {
 		return
 	}
-	q.sched.Pause(scheduler.Local)
-	q.sched.Pause(scheduler.Relay)
-	q.sched.Pause(scheduler.Bounce)
-	for q.sched.Counts().Inflight > 0 && ctx.Err() == nil {
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
+	q.quiet()
+	q.agents.closeAll() // what no agent has begun stays in the store
+	delivered := make(chan struct{})
+	go func() { q.agents.running.Wait(); close(delivered) }()
+	select {
+	case <-delivered:
+	case <-ctx.Done():
 	}
-	q.stop()
-	q.agents.closeAll()
+	q.stop() // settle records what is left and ends
 	q.running.Wait()
 	if err := q.store.Close(); err != nil {
 		q.log.Warnf("queue: %v", err)
@@ -240,7 +250,7 @@ func (q *queueRole) schedule() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		for {
+		for q.ctx.Err() == nil {
 			batches := q.sched.Next(scheduleBatch)
 			if len(batches) == 0 {
 				break
@@ -268,7 +278,7 @@ const scheduleBatch = 256
 
 // start begins what a batch is due for.
 func (q *queueRole) start(b *scheduler.Batch) {
-	envs := q.envelopes(b.IDs)
+	envs := q.envelopes(b.IDs, b.Expired)
 	if len(envs) == 0 {
 		return
 	}
@@ -288,7 +298,7 @@ func (q *queueRole) start(b *scheduler.Batch) {
 }
 
 // envelopes reads the envelopes of a batch; one that cannot be read is tried again later.
-func (q *queueRole) envelopes(ids []envelope.ID) []*envelope.Envelope {
+func (q *queueRole) envelopes(ids []envelope.ID, expired bool) []*envelope.Envelope {
 	envs := make([]*envelope.Envelope, 0, len(ids))
 	for _, id := range ids {
 		e, err := q.store.Envelope(id)
@@ -299,6 +309,10 @@ func (q *queueRole) envelopes(ids []envelope.ID) []*envelope.Envelope {
 			q.sched.Done(id)
 		default:
 			q.log.Warnf("queue: envelope %s: %v", id, err)
+			if expired { // it stays on the disk; nothing can be told to its sender
+				q.sched.Done(id)
+				continue
+			}
 			q.sched.Retry(id, time.Now().Add(scheduler.LocalBase))
 		}
 	}

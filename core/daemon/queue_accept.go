@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -124,6 +125,9 @@ func (in *incoming) complete(id envelope.MessageID, t *transaction) {
 func (q *queueRole) addEnvelopes(r *ipc.Request) {
 	var n newEnvelopes
 	err := r.Decode(&n)
+	if err == nil && slices.Contains(n.Envelopes, nil) {
+		err = errors.New("no envelope where one should be")
+	}
 	if err == nil {
 		err = q.incoming.add(&n)
 	}
@@ -177,7 +181,11 @@ func (q *queueRole) abort(r *ipc.Request) {
 // commit makes a message durable once all its envelopes are there.
 func (q *queueRole) commit(r *ipc.Request) {
 	req := new(commitRequest)
-	if err := r.Decode(req); err != nil {
+	err := r.Decode(req)
+	if err == nil && len(req.Body) > smallMessage+maxAdded {
+		err = errors.New("message too large for the memory")
+	}
+	if err != nil {
 		r.Fail(err)
 		return
 	}

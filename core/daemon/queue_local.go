@@ -20,6 +20,7 @@ import (
 const (
 	agentIdle   = 5 * time.Second // an agent without work lives so long
 	agentStart  = 30 * time.Second
+	agentTurn   = 100 // deliveries, then it is another's turn when others wait
 	deliverWait = mda.DefaultLimit + 30*time.Second
 )
 
@@ -32,6 +33,7 @@ type agents struct {
 	places  int      // taken
 	closing chan struct{}
 	once    sync.Once
+	running sync.WaitGroup // those with a place
 }
 
 // agentKey says what deliveries can share an agent. One for the system mailboxes has more
@@ -47,6 +49,7 @@ type agentKey struct {
 type agent struct {
 	key  agentKey
 	jobs []delivery
+	turn int           // deliveries since it got its place
 	busy bool          // it has a place, or waits for one
 	more chan struct{} // there are jobs again
 	conn *ipc.Conn
@@ -110,7 +113,7 @@ func (as *agents) fill() {
 		ag := as.waiting[0]
 		as.waiting = as.waiting[1:]
 		as.places++
-		as.q.running.Go(func() { as.run(ag) })
+		as.running.Go(func() { as.run(ag) })
 	}
 }
 
@@ -136,9 +139,22 @@ func (as *agents) next(ag *agent) (delivery, bool) {
 	over := false
 	for {
 		as.mu.Lock()
+		if as.closed() {
+			as.mu.Unlock()
+			return delivery{}, false
+		}
+		if ag.turn >= agentTurn && len(as.waiting) > 0 && len(ag.jobs) > 0 {
+			ag.turn = 0
+			as.waiting = append(as.waiting, ag)
+			as.places--
+			as.fill()
+			as.mu.Unlock()
+			return delivery{}, false
+		}
 		if len(ag.jobs) > 0 {
 			d := ag.jobs[0]
 			ag.jobs = ag.jobs[1:]
+			ag.turn++
 			as.mu.Unlock()
 			return d, true
 		}
@@ -157,6 +173,15 @@ func (as *agents) next(ag *agent) (delivery, bool) {
 		case <-as.closing:
 			over = true
 		}
+	}
+}
+
+func (as *agents) closed() bool {
+	select {
+	case <-as.closing:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -40,6 +40,7 @@ func (q *queueRole) finishNotice(envs []*envelope.Envelope) {
 		q.remove(&out, e)
 	}
 	q.carryOut(&out)
+	q.nudge()
 }
 
 func (q *queueRole) putOff(envs []*envelope.Envelope) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/bounce"
@@ -18,6 +19,17 @@ func (q *queueRole) relayResults(r *ipc.Request) {
 	if err := r.Decode(&res); err != nil || len(res.Results) > maxResults {
 		q.log.Warnf("queue: results of the dispatcher: %v", err)
 		return
+	}
+	res.Results = slices.DeleteFunc(res.Results, func(r envelope.Result) bool {
+		e, ok := q.flying(r.ID)
+		return !ok || e.Type != envelope.MTA // it may speak of what it relays, and of nothing else
+	})
+	for i := range res.Results {
+		r := &res.Results[i]
+		r.MTA = envelope.CleanErrorLine(r.MTA)
+		if r.EscClass > 5 || r.EscCode > 9999 {
+			r.EscClass, r.EscCode = 0, 0
+		}
 	}
 	// Never waits for long: what is in flight is bounded, and settle takes all there is.
 	select {
@@ -42,6 +54,9 @@ func (q *queueRole) settle() {
 		case res := <-q.results:
 			q.record(q.gather(res))
 		case <-q.ctx.Done():
+			if res := q.gather(nil); len(res) > 0 {
+				q.record(res)
+			}
 			return
 		}
 	}
@@ -211,9 +226,7 @@ func (q *queueRole) drop(ids ...envelope.ID) {
 	for i, id := range ids {
 		changes[i] = queue.Change{Op: queue.Remove, ID: id}
 	}
-	if err := q.store.Apply(changes); err != nil {
-		q.log.Warnf("queue: envelopes cannot be removed: %v", err)
-	}
+	q.carryOut(&outcome{changes: changes})
 }
 
 // expire ends envelopes whose time is over.

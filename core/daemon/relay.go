@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,7 +125,7 @@ func limits(l *config.MTALimits) mta.Limits {
 // task takes a message that is to be relayed.
 func (r *relayer) task(req *ipc.Request) {
 	var t relayTask
-	if err := req.Decode(&t); err != nil || len(t.Envelopes) == 0 {
+	if err := req.Decode(&t); err != nil || len(t.Envelopes) == 0 || slices.Contains(t.Envelopes, nil) {
 		r.d.m.log.Warnf("relay: task of the queue: %v", err)
 		return
 	}

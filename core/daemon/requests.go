@@ -26,15 +26,32 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 			p.opts.Sink.Log(trace.Level(l.Level), trace.Escape(l.Line))
 		}
 	case r.Kind == kindAgent && from == Queue:
-		r.Go(func() { p.agent(s, r) })
+		p.bounded(r, func() { p.agent(s, r) })
 	case r.Kind == kindForward && from == Lookup:
-		r.Go(func() { p.forward(r) })
+		p.bounded(r, func() { p.forward(r) })
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { p.adminRequest(s, r) })
 	case r.Kind == kindStats && from == Control:
 		r.Reply(&statsReply{})
 	default:
 		r.Fail(fmt.Errorf("parent: message %d of %s", r.Kind, from))
+	}
+}
+
+// mostRequests is how many users' files and agents are worked at together. A file system
+// that hangs must not take all threads of this process with it.
+const mostRequests = 128
+
+// bounded answers a request in the background unless too many are under way.
+func (p *parent) bounded(r *ipc.Request, f func()) {
+	select {
+	case p.slots <- struct{}{}:
+		r.Go(func() {
+			defer func() { <-p.slots }()
+			f()
+		})
+	default:
+		r.Fail(errors.New("too many requests at a time, try again later"))
 	}
 }
 

@@ -25,15 +25,11 @@ const smallMessage = 64 << 10
 func (s *mailSession) Message(body *smtp.Body) error {
 	head := s.d.heads.Get().(*headBuffer)
 	defer s.d.heads.Put(head)
-	n, err := io.ReadFull(body, head.b[:])
-	whole := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if err != nil && !whole {
-		return err
-	}
-	text, err := s.prefix(head.b[:n], whole)
+	start, h, whole, err := begin(body, head.b[:])
 	if err != nil {
 		return err
 	}
+	text := s.prefix(start, h)
 	req := commitRequest{Message: s.id, Envelopes: s.envelopes}
 	if whole && len(text) <= smallMessage+maxAdded {
 		req.Body, req.Size = text, int64(len(text))
@@ -46,21 +42,42 @@ func (s *mailSession) Message(body *smtp.Body) error {
 // maxAdded is more than the header fields take that are added to a message.
 const maxAdded = 8 << 10
 
+// maxHeader is the largest header section that is taken, in octets.
+const maxHeader = 512 << 10
+
+// begin reads the message at least to the end of its header section, which is looked at
+// as a whole: a message in a loop collects fields. room is for messages of usual size.
+func begin(body *smtp.Body, room []byte) (text []byte, h message.Header, whole bool, err error) {
+	for have := 0; ; {
+		n, err := io.ReadFull(body, room[have:])
+		whole = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !whole {
+			return nil, h, false, err
+		}
+		text = room[:have+n]
+		h, err = message.Scan(text, whole)
+		if err == nil && !h.Complete && len(text) >= maxHeader {
+			err = message.ErrTooLarge
+		}
+		if err != nil {
+			return nil, h, false, smtp.HeaderRefusal(err)
+		}
+		if h.Complete || whole {
+			return text, h, whole, nil
+		}
+		have = len(text)
+		room = append(make([]byte, 0, 2*have), text...)[:2*have]
+	}
+}
+
 // prefix gives the beginning of the message with the header fields that are added here.
-func (s *mailSession) prefix(head []byte, whole bool) ([]byte, error) {
-	h, err := message.Scan(head, whole)
-	if err != nil {
-		return nil, smtp.HeaderRefusal(err)
-	}
-	text := s.received(make([]byte, 0, len(head)+512))
+func (s *mailSession) prefix(start []byte, h message.Header) []byte {
+	text := s.received(make([]byte, 0, len(start)+512))
 	if !s.submitted() {
-		return append(text, head...), nil
+		return append(text, start...)
 	}
-	if !h.Complete { // it cannot be completed, and no mail program writes so much
-		return nil, smtp.HeaderRefusal(message.ErrTooLarge)
-	}
-	text = message.Complete(text, head, h, s.c.Hostname(), time.Now(), s.c.Trace().ID^uint64(s.id)<<32)
-	return append(text, head[h.Len:]...), nil
+	text = message.Complete(text, start, h, s.c.Hostname(), time.Now(), s.c.Trace().ID^uint64(s.id)<<32)
+	return append(text, start[h.Len:]...)
 }
 
 // submitted reports whether the message begins its way here (RFC 6409), so that what a

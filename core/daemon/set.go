@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/godwit-mta/godwit/compat/reexec"
 	"github.com/godwit-mta/godwit/core/ipc"
@@ -152,8 +153,17 @@ func (s *set) end(how func(*child)) {
 		how(c)
 		c.conn.Close()
 	}
+	late := time.AfterFunc(endGrace, func() {
+		for _, c := range all {
+			c.proc.kill()
+		}
+	})
+	defer late.Stop()
 	s.alive.Wait()
 }
+
+// endGrace is how long a process may take to end that was told to.
+const endGrace = 5 * time.Second
 
 var errEnding = errors.New("smtpd is stopping")
 

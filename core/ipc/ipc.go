@@ -51,6 +51,7 @@ func (e *RemoteError) Error() string { return e.Text }
 type Conn struct {
 	sock  *net.UnixConn
 	codec codec
+	limit int // of a message that comes in, in octets
 
 	mu      sync.Mutex
 	wake    sync.Cond // the writer goroutine has work, or the connection is closed
@@ -67,10 +68,17 @@ type Conn struct {
 	done    chan struct{} // closed when the writer has ended
 }
 
+// NewLimited is New for a peer that sends no message of more than limit octets.
+func NewLimited(sock *net.UnixConn, limit int) *Conn {
+	c := New(sock)
+	c.limit = limit
+	return c
+}
+
 // New takes over a socket, which FromFile makes of a descriptor. Messages are sent at once,
 // but none is received before Serve is called.
 func New(sock *net.UnixConn) *Conn {
-	c := &Conn{sock: sock, waiting: make(map[uint32]chan *Request), done: make(chan struct{})}
+	c := &Conn{sock: sock, limit: MaxPayload, waiting: make(map[uint32]chan *Request), done: make(chan struct{})}
 	c.wake.L, c.room.L = &c.mu, &c.mu
 	go c.write()
 	return c
@@ -146,7 +154,8 @@ func (c *Conn) Send(kind Kind, v any, files ...*os.File) error {
 // Call sends a request and waits for the answer, which is read into reply (nil: none is
 // expected).
 func (c *Conn) Call(ctx context.Context, kind Kind, v, reply any, files ...*os.File) error {
-	_, err := c.CallFiles(ctx, kind, v, reply, files...)
+	got, err := c.CallFiles(ctx, kind, v, reply, files...)
+	closeAll(got)
 	return err
 }
 
@@ -229,6 +238,18 @@ func (c *Conn) shutLocked() {
 	c.wake.Broadcast()
 	c.room.Broadcast()
 	c.sock.Close()
+}
+
+// Flush waits until everything that was sent is with the other end. One that does not take
+// it in time loses the connection.
+func (c *Conn) Flush(wait time.Duration) {
+	_ = c.sock.SetWriteDeadline(time.Now().Add(wait))
+	c.mu.Lock()
+	for (c.writing || c.queued > 0) && !c.closed {
+		c.wake.Wait()
+	}
+	c.mu.Unlock()
+	_ = c.sock.SetWriteDeadline(time.Time{})
 }
 
 // closeWait is how long Close waits for the other end to read.

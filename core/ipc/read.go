@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/godwit-mta/godwit/compat/fdpass"
 )
@@ -25,8 +26,18 @@ func (r *Request) Go(f func()) {
 	r.body = append([]byte(nil), r.body...)
 	go func() {
 		defer func() { closeAll(r.files) }()
+		defer r.rescue()
 		f()
 	}()
+}
+
+// rescue makes of a panic an error to who asked, so that one bad request does not end the
+// process. Its stack goes to standard error, which is a log.
+func (r *Request) rescue() {
+	if p := recover(); p != nil {
+		fmt.Fprintf(os.Stderr, "panic while answering message %d: %v\n%s", r.Kind, p, debug.Stack())
+		r.Fail(errors.New("internal error"))
+	}
 }
 
 func (c *Conn) read(handle func(*Request)) error {
@@ -48,7 +59,7 @@ func (c *Conn) read(handle func(*Request)) error {
 		used := 0
 		for have-used >= headerSize {
 			size := int(binary.BigEndian.Uint32(buf[used:])) + headerSize
-			if size > MaxPayload+headerSize {
+			if size > c.limit+headerSize {
 				return fmt.Errorf("ipc: message of %d octets", size)
 			}
 			if have-used < size {

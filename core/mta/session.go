@@ -29,13 +29,14 @@ type session struct {
 	tr     *trace.Trace
 	wake   chan struct{}
 
-	origin   origin
-	freeing  bool         // it is counted in relay.freeing
-	up       bool         // it got to the point of taking mail
-	sent     int          // transactions
-	failures int          // recipients refused in a row
-	rejected int          // messages refused in a row
-	current  *transaction // for the case of a panic
+	origin    origin
+	freeing   bool         // it is counted in relay.freeing
+	up        bool         // it got to the point of taking mail
+	sent      int          // transactions
+	failures  int          // recipients refused in a row
+	rejected  int          // messages refused in a row
+	current   *transaction // for the case of a panic
+	following *transaction // the same: what was taken while current was sent
 }
 
 // start begins a session. The caller holds the lock.
@@ -85,6 +86,9 @@ func (s *session) rescue() {
 	if s.current != nil {
 		s.current.settle(fate{status: envelope.TempFail, text: "Internal error", class: 4, code: 300})
 		s.report(s.current, s.current.fates)
+	}
+	if s.following != nil {
+		s.returnTask(s.following.task)
 	}
 }
 

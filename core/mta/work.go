@@ -19,7 +19,11 @@ func (s *session) loop(p peer) (string, error) {
 	tx := s.next(p, true)
 	for tx != nil {
 		s.current = tx
-		following, err := p.send(tx, s.sender, func() *transaction { return s.next(p, false) })
+		following, err := p.send(tx, s.sender, func() *transaction {
+			s.following = s.next(p, false)
+			return s.following
+		})
+		s.following = nil
 		if following == nil {
 			// Before the results are out: what they cause to be submitted is for this session.
 			s.m.mu.Lock()
