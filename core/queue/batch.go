@@ -55,8 +55,10 @@ func (w *batchWriter) adopt(id envelope.MessageID) error {
 	}
 	w.dirs[incomingDir] = true
 	err := w.disk.Rename(incomingFile(id), messageFile(id))
-	if errors.Is(err, fs.ErrNotExist) && w.disk.Exists(messageFile(id)) {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		if moved, failed := w.disk.Exists(messageFile(id)); moved || failed != nil {
+			return failed
+		}
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -12,28 +13,44 @@ import (
 const reasonSuffix = ".reason"
 
 // freeName gives a name in corrupt/ that nothing has.
-func (s *FS) freeName(name string) string {
+func (s *FS) freeName(name string) (string, error) {
 	free := corruptDir + "/" + name
-	for n := 1; s.disk.Exists(free); n++ {
+	for n := 1; ; n++ {
+		found, err := s.disk.Exists(free)
+		if !found {
+			return free, err
+		}
 		free = fmt.Sprintf("%s/%s.%d", corruptDir, name, n)
 	}
-	return free
+}
+
+// moveAside moves what lies at from into corrupt/.
+func (s *FS) moveAside(from, name string) error {
+	free, err := s.freeName(name)
+	if err != nil {
+		return err
+	}
+	return s.disk.Rename(from, free)
 }
 
 // quarantine takes an envelope that cannot be read out of the queue, with a second name of the
-// message, for this may be the last that needs it.
-func (s *FS) quarantine(id envelope.ID, reason error) {
+// message, for this may be the last that needs it. After an error the envelope has to stay.
+func (s *FS) quarantine(id envelope.ID, reason error) error {
 	if err := s.setAside(id, reason); err != nil {
 		s.log.Warnf("queue: envelope %v: %v; it cannot be moved to %s: %v", id, reason, corruptDir, err)
-		return
+		return err
 	}
 	s.log.Warnf("queue: envelope %v: %v; moved to %s", id, reason, corruptDir)
+	return nil
 }
 
 func (s *FS) setAside(id envelope.ID, reason error) error {
 	s.out.Lock() // the files of one message are moved by one at a time
 	defer s.out.Unlock()
-	name := s.freeName(id.String())
+	name, err := s.freeName(id.String())
+	if err != nil {
+		return err
+	}
 	if err := s.writeFile(name+reasonSuffix, []byte(reason.Error()+"\n")); err != nil {
 		return err
 	}
@@ -60,25 +77,46 @@ func (s *FS) setAside(id envelope.ID, reason error) error {
 // keepMessage puts a message beside its unreadable envelope, once.
 func (s *FS) keepMessage(id envelope.MessageID) error {
 	name := corruptDir + "/" + id.String() + "." + messageName
-	if s.disk.Exists(name) {
-		return nil
-	}
-	err := s.disk.Link(messageFile(id), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = s.disk.Link(incomingFile(id), name)
-	}
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	if found, err := s.disk.Exists(name); found || err != nil {
 		return err
 	}
+	for _, from := range [...]string{messageFile(id), incomingFile(id)} {
+		if s.disk.Link(from, name) == nil {
+			return nil
+		}
+	}
 	body, err := s.Body(id)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return nil // it has none: that may be why
 	}
-	defer body.Close()
-	if body.Bytes == nil {
-		return nil
+	if err != nil {
+		return err
 	}
-	return s.writeFile(name, body.Bytes)
+	defer body.Close()
+	if err := s.copyBody(name+tmpSuffix, body); err != nil {
+		return err
+	}
+	return s.disk.Rename(name+tmpSuffix, name)
+}
+
+// copyBody writes a text that has no file or one that cannot have a second name.
+func (s *FS) copyBody(name string, body Body) error {
+	if body.File == nil {
+		return s.writeFile(name, body.Bytes)
+	}
+	f, err := s.disk.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	n, err := io.Copy(io.NewOffsetWriter(f, 0), io.NewSectionReader(body.File, 0, body.Size))
+	if err == nil && n != body.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // textInJournal gives the text of an envelope that is in no file; nil: it is.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -22,7 +23,7 @@ type disk interface {
 	Remove(name string) error // a file or an empty directory
 	Mkdir(name string) error
 	ReadDir(name string) ([]string, error) // names, in no order
-	Exists(name string) bool
+	Exists(name string) (bool, error)
 	SyncDir(name string) error
 	Free() (diskfree.Space, error)
 	Close() error
@@ -129,9 +130,12 @@ func (d *osDisk) ReadDir(name string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-func (d *osDisk) Exists(name string) bool {
+func (d *osDisk) Exists(name string) (bool, error) {
 	_, err := d.root.Lstat(name)
-	return err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (d *osDisk) SyncDir(name string) error {

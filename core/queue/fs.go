@@ -102,8 +102,15 @@ func (s *FS) Reserve(n int) ([]envelope.MessageID, error) {
 			return nil, ErrExists
 		}
 		id := envelope.MessageID(rand.Uint32())
-		if id != 0 && s.claim(id, false) == nil {
+		if id == 0 {
+			continue
+		}
+		err := s.claim(id, false)
+		if err == nil {
 			ids = append(ids, id)
+		} else if !errors.Is(err, ErrExists) {
+			s.Release(ids...)
+			return nil, err
 		}
 	}
 	return ids, nil
@@ -114,8 +121,10 @@ func (s *FS) claim(id envelope.MessageID, commit bool) error {
 	s.mu.RLock()
 	_, reserved := s.reserved[id]
 	s.mu.RUnlock()
-	if !reserved && s.onDisk(id, commit) {
-		return ErrExists
+	if !reserved {
+		if err := s.unused(id, commit); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,10 +139,17 @@ func (s *FS) claim(id envelope.MessageID, commit bool) error {
 	return nil
 }
 
-// onDisk reports whether files have the name of a message: mail may lie there that was
+// unused fails when files have the name of a message: mail may lie there that was
 // not loaded yet. An id that was not reserved may have a file in incoming/ for its commit.
-func (s *FS) onDisk(id envelope.MessageID, commit bool) bool {
-	return s.disk.Exists(messageDir(id)) || !commit && s.disk.Exists(incomingFile(id))
+func (s *FS) unused(id envelope.MessageID, commit bool) error {
+	found, err := s.disk.Exists(messageDir(id))
+	if err == nil && !found && !commit {
+		found, err = s.disk.Exists(incomingFile(id))
+	}
+	if found {
+		return ErrExists
+	}
+	return err
 }
 
 // room refuses mail before the disk is full: what is queued needs some to go out.

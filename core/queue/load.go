@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -22,7 +23,7 @@ type loaded struct {
 	id      envelope.MessageID
 	e       *entry
 	message bool
-	evps    []*envelope.Envelope
+	evps    []*envelope.Envelope // the good ones; e has the bad ones too
 	bad     map[envelope.ID]error
 }
 
@@ -57,8 +58,10 @@ func (s *FS) loadRecovered(id envelope.MessageID, f func(*envelope.Envelope) err
 	}
 	s.mu.RUnlock()
 	if missing {
-		// in this order: it may be moved from the one to the other just now
-		missing = !s.disk.Exists(incomingFile(id)) && !s.disk.Exists(messageFile(id))
+		var err error
+		if missing, err = s.missing(id); err != nil {
+			return err
+		}
 	}
 	for _, p := range places {
 		evp := envelope.NewID(id, p.n)
@@ -76,13 +79,26 @@ func (s *FS) loadRecovered(id envelope.MessageID, f func(*envelope.Envelope) err
 		case errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge):
 			return err
 		default:
-			s.quarantine(evp, err)
+			if s.quarantine(evp, err) != nil {
+				continue // it is tried again at the next start
+			}
 			if err := s.Apply([]Change{{Op: Remove, ID: evp}}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// missing reports whether a text that should have a file has none.
+func (s *FS) missing(id envelope.MessageID) (bool, error) {
+	// in this order: it may be moved from the one to the other just now
+	for _, name := range [...]string{incomingFile(id), messageFile(id)} {
+		if found, err := s.disk.Exists(name); found || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // loadFiles reads queue/ with several goroutines.
@@ -172,7 +188,7 @@ func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
 		return nil, err
 	}
 	l := &loaded{id: id, e: e, message: message, bad: make(map[envelope.ID]error)}
-	good := e.evps[:0]
+	there := e.evps[:0]
 	for _, p := range e.evps {
 		evp := envelope.NewID(id, p.n)
 		text, err := s.disk.ReadFile(envelopeFile(evp), envelope.MaxText)
@@ -182,6 +198,7 @@ func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
 		if err != nil && !errors.Is(err, errTooLarge) {
 			return nil, err
 		}
+		there = append(there, p)
 		var env *envelope.Envelope
 		if err == nil {
 			env, err = s.parse(evp, text)
@@ -193,29 +210,33 @@ func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
 			l.bad[evp] = err
 			continue
 		}
-		good = append(good, p)
 		l.evps = append(l.evps, env)
 	}
-	e.evps = good
+	e.evps = there
 	return l, nil
 }
 
 // takeIn puts a message that was read into the index, unless the journal got to know it
-// in the meantime.
+// in the meantime. An envelope that cannot be read stays in the index, and with it the message,
+// until it is safe in corrupt/.
 func (s *FS) takeIn(l *loaded, f func(*envelope.Envelope) error) error {
 	s.mu.Lock()
 	known := s.isKnown(l.id)
-	if !known && len(l.evps) > 0 {
+	if !known && len(l.e.evps) > 0 {
 		s.index.messages[l.id] = l.e
 	}
 	s.mu.Unlock()
 	if known {
 		return nil
 	}
+	left := len(l.e.evps)
 	for id, err := range l.bad {
-		s.quarantine(id, err)
+		if s.quarantine(id, err) == nil {
+			s.forget(id)
+			left--
+		}
 	}
-	if len(l.evps) == 0 {
+	if left == 0 {
 		s.setMessageAside(l)
 	}
 	for _, e := range l.evps {
@@ -226,6 +247,22 @@ func (s *FS) takeIn(l *loaded, f func(*envelope.Envelope) error) error {
 	return nil
 }
 
+// forget takes an envelope whose file went to corrupt/ out of the index.
+func (s *FS) forget(id envelope.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.index.messages[id.Message()]
+	if e == nil {
+		return
+	}
+	if i := e.find(id); i >= 0 {
+		e.evps = slices.Delete(e.evps, i, i+1)
+	}
+	if len(e.evps) == 0 {
+		delete(s.index.messages, id.Message())
+	}
+}
+
 // setMessageAside moves the directory of a message without envelopes to corrupt/. It cannot be
 // what an interrupted removal left: the journal would know it.
 func (s *FS) setMessageAside(l *loaded) {
@@ -234,8 +271,10 @@ func (s *FS) setMessageAside(l *loaded) {
 	if len(l.bad) > 0 && s.removeMessage(l.id) == nil {
 		return // the message is in corrupt/ with the envelopes
 	}
-	name := s.freeName(l.id.String())
-	err := s.disk.Rename(messageDir(l.id), name)
+	name, err := s.freeName(l.id.String())
+	if err == nil {
+		err = s.disk.Rename(messageDir(l.id), name)
+	}
 	if err == nil {
 		err = s.writeFile(name+reasonSuffix, []byte(errNoEnvelopes.Error()+"\n"))
 	}

@@ -307,11 +307,14 @@ func (d *memDisk) ReadDir(name string) (names []string, err error) {
 	return names, nil
 }
 
-func (d *memDisk) Exists(name string) bool {
+func (d *memDisk) Exists(name string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.look("lstat", name)
-	return err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (d *memDisk) SyncDir(name string) error {

@@ -113,7 +113,7 @@ func (s *FS) retire(seg *segment) error {
 // synced, because an old segment without those that followed it would bring dead mail back.
 func (s *FS) removeSegment(seg *segment) (err error) {
 	if seg.damaged {
-		err = s.disk.Rename(seg.name(), s.freeName(strings.TrimPrefix(seg.name(), journalDir+"/")))
+		err = s.moveAside(seg.name(), strings.TrimPrefix(seg.name(), journalDir+"/"))
 	} else {
 		err = s.disk.Remove(seg.name())
 	}
@@ -210,10 +210,11 @@ func (s *FS) clearMessage(w *batchWriter, m spill) error {
 		return err
 	}
 	w.dirs[incomingDir] = true
-	if s.disk.Exists(bucket(m.id)) {
+	there, err := s.disk.Exists(bucket(m.id))
+	if there {
 		w.dirs[bucket(m.id)] = true
 	}
-	return nil
+	return err
 }
 
 // removeMessage removes the files of a message. What others put into its directory is kept
@@ -240,7 +241,7 @@ func (s *FS) removeMessage(id envelope.MessageID) error {
 		}
 	}
 	if foreign {
-		return s.disk.Rename(messageDir(id), s.freeName(id.String()))
+		return s.moveAside(messageDir(id), id.String())
 	}
 	return s.disk.Remove(messageDir(id))
 }
