@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"testing"
@@ -231,4 +232,78 @@ func FuzzOperations(f *testing.F) {
 			t.Fatalf("%d operations became %d: %v", len(ops), len(list), err)
 		}
 	})
+}
+
+// TestUnknownOperation reads a whole record of another version: the others are taken, and the
+// segment is kept.
+func TestUnknownOperation(t *testing.T) {
+	for which := range 3 {
+		var data []byte
+		for i := range 3 {
+			r := newRecord(0)
+			r.message(envelope.MessageID(i+1), 4, true)
+			if i == which {
+				r.buf = append(r.buf, "freeze 0000000100000001\n"...)
+			}
+			r.finish([]byte("text"))
+			r.header(testSegment(nil), int64(len(data)))
+			data = append(data, r.buf...)
+		}
+		found, seg := scanned(t, data)
+		if len(found) != 2 || !seg.damaged || seg.torn != 0 {
+			t.Errorf("record %d: found %v, damaged %t, torn %d", which, found, seg.damaged, seg.torn)
+		}
+	}
+}
+
+// TestUnreadSegment reads from a disk that fails, at first or only behind a bad place: that is no
+// torn end.
+func TestUnreadSegment(t *testing.T) {
+	data, ends := testRecords(2)
+	for len(data) < 3*windowSize {
+		data = append(data, 0)
+	}
+	for _, good := range []int64{0, 1, windowSize} {
+		seg := testSegment(data)
+		seg.f = &failing{seg.f, good}
+		found := 0
+		err := seg.scan(func(int64, *record) error { found++; return nil })
+		if !errors.Is(err, errFault) {
+			t.Errorf("%d octets are read: %v, %d records up to %d", good, err, found, ends[1])
+		}
+	}
+}
+
+// failing is a file of which only the first octets can be read.
+type failing struct {
+	file
+	good int64
+}
+
+func (f *failing) ReadAt(b []byte, off int64) (int, error) {
+	if off+int64(len(b)) > f.good {
+		return 0, errFault
+	}
+	return f.file.ReadAt(b, off)
+}
+
+// TestUnreadStore refuses to start from a segment that cannot be read, and loses nothing.
+func TestUnreadStore(t *testing.T) {
+	d := newMemDisk()
+	s := openMem(t, d)
+	m := commit(t, s, []byte("body\n"), 1)
+	after := d.crashed(func() bool { return false })
+	names, err := after.ReadDir(journalDir)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v, %v", names, err)
+	}
+	after.refuse("readat", journalDir+"/"+names[0], errFault)
+	if s, err := open(after, Options{}, nil); err == nil {
+		s.Close()
+		t.Fatal("opened")
+	}
+	after.refuse("", "", nil)
+	s = openMem(t, after)
+	loads(t, s)
+	has(t, s, m, []byte("body\n"))
 }

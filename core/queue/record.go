@@ -132,7 +132,10 @@ type head struct {
 	crc       uint32
 }
 
-var errHeader = errors.New("not a record of this segment")
+var (
+	errHeader = errors.New("not a record of this segment")
+	errOps    = errors.New("record cannot be understood")
+)
 
 // parseHeader reads exactly headerLen octets.
 func parseHeader(b []byte, seg *segment) (head, error) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -55,7 +56,8 @@ func parseSegmentName(name string) (*segment, bool) {
 // torn. A record that
 // is bad because the power went while it was written ends the segment: nobody was told that it
 // was kept. One that is bad although a later one tells that it had been synced is
-// damage: it is skipped. The record's buffer holds header and operations and is valid in f only.
+// damage: it is skipped, as is a whole one whose operations are not known. What the disk does not
+// give ends the scan with its error: it may be there the next time. The record's buffer holds header and operations and is valid in f only.
 func (s *segment) scan(f func(at int64, r *record) error) error {
 	size, err := s.f.Size()
 	if err != nil {
@@ -72,7 +74,18 @@ func (s *segment) scan(f func(at int64, r *record) error) error {
 			s.size = at
 			continue
 		}
-		next, synced := s.findRecord(w, at)
+		if errors.Is(err, errOps) {
+			s.damaged = true
+			at += int64(len(r.buf) + r.body)
+			continue
+		}
+		if !bad(err) {
+			return fmt.Errorf("%s: %w", s.name(), err)
+		}
+		next, synced, err := s.findRecord(w, at)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name(), err)
+		}
 		if !synced {
 			s.torn = size - at
 			break
@@ -83,7 +96,12 @@ func (s *segment) scan(f func(at int64, r *record) error) error {
 	return nil
 }
 
-// readRecord reads and checks the record at an offset.
+// bad reports whether an error speaks of what was read, not of the reading.
+func bad(err error) bool {
+	return errors.Is(err, errHeader) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// readRecord reads and checks the record at an offset. With errOps it gives one without operations.
 func (s *segment) readRecord(w *window, at int64) (*record, head, error) {
 	b, err := w.at(at, headerLen)
 	if err != nil {
@@ -103,22 +121,25 @@ func (s *segment) readRecord(w *window, at int64) (*record, head, error) {
 	if crc32.Update(crc, castagnoli, b[:headerLen-9]) != h.crc {
 		return nil, head{}, errHeader
 	}
-	ops, err := parseOps(b[headerLen:headerLen+h.ops], h.body)
-	if err != nil {
-		return nil, head{}, err
+	r := &record{buf: b[:headerLen+h.ops], body: h.body, bodyAt: headerLen + h.ops}
+	if r.ops, err = parseOps(b[headerLen:headerLen+h.ops], h.body); err != nil {
+		err = fmt.Errorf("%w: %w", errOps, err)
 	}
-	return &record{buf: b[:headerLen+h.ops], ops: ops, body: h.body, bodyAt: headerLen + h.ops}, h, nil
+	return r, h, err
 }
 
 // findRecord looks behind the bad place at for good records. It gives the first one, and
-// whether any of them proves that the bad place had been synced.
-func (s *segment) findRecord(w *window, at int64) (next int64, synced bool) {
+// whether any of them proves that the bad place had been synced. An error is one of the disk.
+func (s *segment) findRecord(w *window, at int64) (next int64, synced bool, err error) {
 	mark := fmt.Appendf(nil, "%s %016x ", headerWord, s.nonce)
 	for from := at + 1; from < w.size; {
 		n := int(min(w.size-from, windowSize))
 		b, err := w.at(from, n)
+		if err != nil && !bad(err) {
+			return 0, false, err
+		}
 		i := bytes.Index(b, mark)
-		if err != nil || i < 0 {
+		if i < 0 {
 			if from += int64(n - len(mark) + 1); n <= len(mark) {
 				break
 			}
@@ -126,7 +147,10 @@ func (s *segment) findRecord(w *window, at int64) (next int64, synced bool) {
 		}
 		from += int64(i)
 		r, h, err := s.readRecord(w, from)
-		if err != nil {
+		if err != nil && !errors.Is(err, errOps) {
+			if !bad(err) {
+				return 0, false, err
+			}
 			from++
 			continue
 		}
@@ -134,11 +158,11 @@ func (s *segment) findRecord(w *window, at int64) (next int64, synced bool) {
 			next = from
 		}
 		if h.batch > at {
-			return next, true
+			return next, true, nil
 		}
 		from += int64(len(r.buf) + r.body)
 	}
-	return next, false
+	return next, false, nil
 }
 
 // windowSize is how much of a segment is read at once, in octets.
