@@ -67,6 +67,8 @@ const usage = `usage: smtpd [-dFhnv] [-D macro=value] [-f file] [-P system] [-S 
 // settings are what the command line says.
 type settings struct {
 	daemon.Options
+	verbose    bool // -v
+	traced     trace.Subsystem
 	check      bool // -n
 	foreground bool // -d or -F
 	help       bool
@@ -126,7 +128,7 @@ func (s *settings) option(o getopt.Option) error {
 	case 'n':
 		s.check = true
 	case 'v':
-		s.Verbose = true
+		s.verbose = true
 	case 'D':
 		name, value, ok := strings.Cut(o.Value, "=")
 		if !ok || name == "" {
@@ -151,7 +153,7 @@ func (s *settings) option(o getopt.Option) error {
 			if !ok {
 				return fmt.Errorf("unknown trace flag %q", name)
 			}
-			s.Traced |= sub
+			s.traced |= sub
 		}
 	default:
 		return fmt.Errorf("option -%c is not supported yet", o.Letter)
@@ -212,8 +214,8 @@ func run(s *settings) int {
 		s.Sink = daemon.NewStderrSink(os.Stderr)
 	}
 	s.Log = trace.New(s.Sink)
-	s.Log.SetVerbose(s.Verbose)
-	s.Log.SetTraced(s.Traced)
+	s.Log.SetVerbose(s.verbose)
+	s.Log.SetTraced(s.traced)
 	s.Spawn = daemon.Processes(s.Log, s.Stderr)
 
 	ctx, stop := context.WithCancel(context.Background())

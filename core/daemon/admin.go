@@ -50,7 +50,8 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 		}
 		r.Reply(nil)
 	case control.LogBrief, control.LogVerbose:
-		p.inLoop(func() { p.opts.Verbose = req.Op == control.LogVerbose; p.verbosity(s) })
+		p.log.SetVerbose(req.Op == control.LogVerbose)
+		p.verbosity(s)
 		r.Reply(nil)
 	case control.Trace, control.Untrace:
 		sub, ok := trace.ParseSubsystem(req.Name)
@@ -58,14 +59,12 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 			r.Fail(fmt.Errorf("invalid trace keyword: %s", req.Name))
 			return
 		}
-		p.inLoop(func() {
-			if req.Op == control.Trace {
-				p.opts.Traced |= sub
-			} else {
-				p.opts.Traced &^= sub
-			}
-			p.verbosity(s)
-		})
+		if req.Op == control.Trace {
+			p.log.SetTraced(p.log.Traced() | sub)
+		} else {
+			p.log.SetTraced(p.log.Traced() &^ sub)
+		}
+		p.verbosity(s)
 		r.Reply(nil)
 	default:
 		r.Fail(fmt.Errorf("parent: request %d", req.Op))
@@ -74,9 +73,7 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 
 // verbosity tells every member what to log.
 func (p *parent) verbosity(s *set) {
-	v := verbosity{Verbose: p.opts.Verbose, Traced: uint32(p.opts.Traced)}
-	p.log.SetVerbose(v.Verbose)
-	p.log.SetTraced(p.opts.Traced)
+	v := verbosity{Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced())}
 	for _, role := range members() {
 		_ = s.members[role].conn.Send(kindVerbosity, &v)
 	}

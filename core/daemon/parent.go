@@ -23,8 +23,6 @@ type Options struct {
 	Socket     string // path of the control socket
 	PidFile    string // "" for none
 	Stderr     bool   // members log to standard error
-	Verbose    bool
-	Traced     trace.Subsystem
 	PausedMDA  bool
 	PausedMTA  bool
 	PausedSMTP bool

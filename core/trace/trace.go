@@ -83,6 +83,9 @@ func New(sink Sink) *Logger { return &Logger{sink: sink} }
 // SetVerbose turns debug lines on or off (smtpd -v, smtpctl log).
 func (l *Logger) SetVerbose(on bool) { l.verbose.Store(on) }
 
+// Verbose reports whether debug lines are written.
+func (l *Logger) Verbose() bool { return l.verbose.Load() }
+
 // SetTraced sets the subsystems whose trace lines are written (smtpd -T, smtpctl trace).
 func (l *Logger) SetTraced(s Subsystem) { l.traced.Store(uint32(s)) }
 
