@@ -86,3 +86,30 @@ match from any for domain "example.org" action "run"
 		t.Error("an address was run by a shell")
 	}
 }
+
+// Nobody is told about what the administrator removed, even when it was being tried.
+func TestRemovedInFlight(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	_, port := startSink(t, func(string) error {
+		close(asked)
+		<-release
+		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "nobody"}
+	})
+	l := start(t, relayConf(port))
+	l.mustSend("joe@example.org", []string{"a@b.example"}, "Subject: gone\r\n\r\n")
+	<-asked
+	var n control.Count
+	if err := l.ask(control.Request{Op: control.Remove}, &n); err != nil || n.N != 1 {
+		t.Fatalf("removed %d: %v", n.N, err)
+	}
+	close(release)
+	l.log.wait(t, 0, `mta delivery .* result="PermFail"`)
+	l.queue(0)
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	for _, line := range l.log.lines {
+		if strings.Contains(line, "notice") {
+			t.Error(line)
+		}
+	}
+}

@@ -119,6 +119,10 @@ const applyWait = time.Second
 
 // judge decides what follows from one result.
 func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result) {
+	if q.sched.Doomed(e.ID) { // smtpctl remove: nobody is told
+		q.remove(out, e)
+		return
+	}
 	e.LastTry = time.Now()
 	e.Retry++
 	e.EscClass, e.EscCode = r.EscClass, r.EscCode

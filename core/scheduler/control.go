@@ -135,6 +135,15 @@ func (s *Scheduler) Schedule(r Range) int {
 	return len(slots)
 }
 
+// Doomed reports whether Remove was called for an envelope while it was in flight: nothing
+// more is to be done about it than to delete it.
+func (s *Scheduler) Doomed(id envelope.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, known := s.index.get(id)
+	return known && s.at(slot).flags&doomed != 0
+}
+
 // Remove forgets envelopes. Those that are in flight are doomed instead: Retry gives false
 // for them.
 func (s *Scheduler) Remove(r Range) (gone, doom []envelope.ID) {
