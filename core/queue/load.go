@@ -18,9 +18,12 @@ var (
 	errNoEnvelopes = errors.New("the message has no envelopes")
 )
 
-// loaded is one message that was read from files.
+// loaded is one message that was read from files, or what could not be: a message or, without id,
+// a bucket.
 type loaded struct {
 	id      envelope.MessageID
+	dir     string
+	err     error // of the disk
 	e       *entry
 	message bool
 	evps    []*envelope.Envelope // the good ones; e has the bad ones too
@@ -33,13 +36,21 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 	recovered := s.recovered
 	s.recovered = nil
 	s.mu.Unlock()
+	var again []envelope.ID
 	for _, id := range recovered {
-		if err := s.loadRecovered(id, f); err != nil {
+		failed, err := s.loadRecovered(s.envelopes(id), f)
+		if err != nil {
 			return err
 		}
+		again = append(again, failed...)
 	}
 	if err := s.loadFiles(f); err != nil {
 		return err
+	}
+	for _, id := range again {
+		if _, err := s.loadRecovered([]envelope.ID{id}, f); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
 	s.settled = nil
@@ -47,51 +58,91 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 	return nil
 }
 
-// loadRecovered gives the envelopes of a message that was found in the journal.
-func (s *FS) loadRecovered(id envelope.MessageID, f func(*envelope.Envelope) error) error {
+// envelopes gives those of a message.
+func (s *FS) envelopes(id envelope.MessageID) (list []envelope.ID) {
 	s.mu.RLock()
-	var places []place
-	missing := false
+	defer s.mu.RUnlock()
 	if e := s.index.messages[id]; e != nil {
-		places = append(places, e.evps...)
-		missing = e.seg == inFile
-	}
-	s.mu.RUnlock()
-	if missing {
-		var err error
-		if missing, err = s.missing(id); err != nil {
-			return err
+		for _, p := range e.evps {
+			list = append(list, envelope.NewID(id, p.n))
 		}
 	}
-	for _, p := range places {
-		evp := envelope.NewID(id, p.n)
-		e, err := s.Envelope(evp)
+	return list
+}
+
+// loadRecovered gives envelopes of one message that was found in the journal. Those that the disk
+// did not give are returned.
+func (s *FS) loadRecovered(evps []envelope.ID, f func(*envelope.Envelope) error) (failed []envelope.ID, err error) {
+	if len(evps) == 0 {
+		return nil, nil
+	}
+	missing, err := s.missing(evps[0].Message())
+	if err != nil {
+		return evps, s.unread(evps[0].Message(), err)
+	}
+	for _, id := range evps {
+		e, err := s.Envelope(id)
 		if err == nil && missing {
 			err = errNoMessage
 		}
-		var failed *fs.PathError
+		var disk *fs.PathError
 		switch {
 		case err == nil:
-			if err := f(e); err != nil {
-				return err
-			}
+			err = f(e)
 		case errors.Is(err, ErrNotFound): // removed meanwhile
-		case errors.As(err, &failed) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge):
-			return err
+			err = nil
+		case errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge):
+			failed = append(failed, id)
+			err = s.unread(id.Message(), err)
 		default:
-			if s.quarantine(evp, err) != nil {
-				continue // it is tried again at the next start
-			}
-			if err := s.Apply([]Change{{Op: Remove, ID: evp}}); err != nil {
-				return err
-			}
+			err = s.dismiss(id, err)
 		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return failed, nil
+}
+
+// dismiss takes an envelope that cannot be read out of the queue, if it can be kept in corrupt/.
+func (s *FS) dismiss(id envelope.ID, reason error) error {
+	if s.quarantine(id, reason) != nil {
+		return nil // it is tried again at the next start
+	}
+	if err := s.Apply([]Change{{Op: Remove, ID: id}}); err != nil {
+		return s.unread(id.Message(), err)
 	}
 	return nil
 }
 
-// missing reports whether a text that should have a file has none.
+// unread tells that a message could not be loaded, which does not keep others from it. It fails
+// when the reason is that the store is closed.
+func (s *FS) unread(id envelope.MessageID, err error) error {
+	if s.isClosed() {
+		return ErrClosed
+	}
+	s.log.Warnf("queue: message %v cannot be loaded: %v", id, err)
+	return nil
+}
+
+func (s *FS) isClosed() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// missing reports whether the text of a message should have a file and has none.
 func (s *FS) missing(id envelope.MessageID) (bool, error) {
+	s.mu.RLock()
+	e := s.index.messages[id]
+	inFiles := e != nil && e.seg == inFile
+	s.mu.RUnlock()
+	if !inFiles {
+		return false, nil
+	}
 	// in this order: it may be moved from the one to the other just now
 	for _, name := range [...]string{incomingFile(id), messageFile(id)} {
 		if found, err := s.disk.Exists(name); found || err != nil {
@@ -101,71 +152,108 @@ func (s *FS) missing(id envelope.MessageID) (bool, error) {
 	return true, nil
 }
 
-// loadFiles reads queue/ with several goroutines.
+// loadFiles reads queue/. What the disk did not give is tried once more at the end.
 func (s *FS) loadFiles(f func(*envelope.Envelope) error) error {
-	buckets, err := s.disk.ReadDir(queueDir)
+	names, err := s.disk.ReadDir(queueDir)
 	if err != nil {
 		return err
 	}
-	todo := make(chan string, len(buckets))
-	for _, name := range buckets {
+	var buckets []string
+	for _, name := range names {
 		if isBucket(name) {
-			todo <- queueDir + "/" + name
+			buckets = append(buckets, queueDir+"/"+name)
 		} else {
 			s.log.Warnf("queue: %s/%s is no part of the queue", queueDir, name)
 		}
+	}
+	failed, err := s.loadBuckets(buckets, f)
+	if err != nil {
+		return err
+	}
+	buckets = nil
+	for _, l := range failed {
+		if l.id == 0 {
+			buckets = append(buckets, l.dir)
+			continue
+		}
+		if l := s.readMessage(l.id); l.err == nil {
+			err = s.takeIn(l, f)
+		} else if !errors.Is(l.err, fs.ErrNotExist) {
+			err = s.unread(l.id, l.err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err = s.loadBuckets(buckets, f)
+	return err
+}
+
+// loadBuckets reads buckets with several goroutines. It returns what the disk did not give.
+func (s *FS) loadBuckets(buckets []string, f func(*envelope.Envelope) error) (failed []*loaded, err error) {
+	todo := make(chan string, len(buckets))
+	for _, dir := range buckets {
+		todo <- dir
 	}
 	close(todo)
 	found, stop := make(chan *loaded, 64), make(chan struct{})
 	defer close(stop)
 	var readers sync.WaitGroup
-	errs := make([]error, loadReaders)
-	for i := range loadReaders {
-		readers.Go(func() { errs[i] = s.readBuckets(todo, found, stop) })
+	for range min(loadReaders, len(buckets)) {
+		readers.Go(func() { s.readBuckets(todo, found, stop) })
 	}
 	go func() {
 		readers.Wait()
 		close(found)
 	}()
 	for l := range found {
-		if err := s.takeIn(l, f); err != nil {
-			return err
+		switch {
+		case l.err == nil:
+			err = s.takeIn(l, f)
+		case s.isClosed():
+			err = ErrClosed
+		default:
+			s.log.Warnf("queue: %s cannot be loaded: %v", l.dir, l.err)
+			failed = append(failed, l)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	return errors.Join(errs...)
+	return failed, nil
 }
 
 // readBuckets reads the messages of the buckets in todo.
-func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan struct{}) error {
+func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan struct{}) {
 	for dir := range todo {
 		names, err := s.disk.ReadDir(dir)
-		if err != nil {
-			return err
+		if err != nil && !send(found, stop, &loaded{dir: dir, err: err}) {
+			return
 		}
 		for _, name := range names {
 			id, err := envelope.ParseMessageID(name)
-			if err != nil || bucket(id) != dir {
+			if err != nil || id == 0 || bucket(id) != dir {
 				s.log.Warnf("queue: %s/%s is no part of the queue", dir, name)
 				continue
 			}
 			if s.known(id) {
 				continue
 			}
-			l, err := s.readMessage(id)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			select {
-			case found <- l:
-			case <-stop:
-				return nil
+			l := s.readMessage(id)
+			if !errors.Is(l.err, fs.ErrNotExist) && !send(found, stop, l) {
+				return
 			}
 		}
 	}
-	return nil
+}
+
+func send(found chan<- *loaded, stop <-chan struct{}, l *loaded) bool {
+	select {
+	case found <- l:
+		return true
+	case <-stop:
+		return false
+	}
 }
 
 // known reports whether the journal has or had something to say about a message: then its
@@ -181,13 +269,18 @@ func (s *FS) isKnown(id envelope.MessageID) bool {
 	return settled || s.index.messages[id] != nil || s.index.mentioned(id)
 }
 
-// readMessage reads the envelopes of a message. An error is one of the disk.
-func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
-	e, message, err := s.list(id)
-	if err != nil {
-		return nil, err
+// readMessage reads the envelopes of a message.
+func (s *FS) readMessage(id envelope.MessageID) *loaded {
+	l := &loaded{id: id, dir: messageDir(id), bad: make(map[envelope.ID]error)}
+	l.e, l.message, l.err = s.list(id)
+	if l.err == nil {
+		l.err = s.readEnvelopes(l)
 	}
-	l := &loaded{id: id, e: e, message: message, bad: make(map[envelope.ID]error)}
+	return l
+}
+
+func (s *FS) readEnvelopes(l *loaded) error {
+	id, e := l.id, l.e
 	there := e.evps[:0]
 	for _, p := range e.evps {
 		evp := envelope.NewID(id, p.n)
@@ -196,14 +289,14 @@ func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
 			continue
 		}
 		if err != nil && !errors.Is(err, errTooLarge) {
-			return nil, err
+			return err
 		}
 		there = append(there, p)
 		var env *envelope.Envelope
 		if err == nil {
 			env, err = s.parse(evp, text)
 		}
-		if err == nil && !message {
+		if err == nil && !l.message {
 			err = errNoMessage
 		}
 		if err != nil {
@@ -213,7 +306,7 @@ func (s *FS) readMessage(id envelope.MessageID) (*loaded, error) {
 		l.evps = append(l.evps, env)
 	}
 	e.evps = there
-	return l, nil
+	return nil
 }
 
 // takeIn puts a message that was read into the index, unless the journal got to know it
@@ -288,12 +381,12 @@ func (s *FS) setMessageAside(l *loaded) {
 // Discover is of Store. The names are made durable first. Envelopes that cannot be read
 // are left where they are and reported: whoever put them there is looking.
 func (s *FS) Discover(id envelope.MessageID) ([]*envelope.Envelope, error) {
-	l, err := s.readMessage(id)
-	if errors.Is(err, fs.ErrNotExist) {
+	l := s.readMessage(id)
+	if errors.Is(l.err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
-	if err != nil {
-		return nil, err
+	if l.err != nil {
+		return nil, l.err
 	}
 	for evp, err := range l.bad {
 		return nil, fmt.Errorf("envelope %v: %w", evp, err)

@@ -320,3 +320,98 @@ func TestRotation(t *testing.T) {
 	}
 	closeStore(t, s)
 }
+
+// TestLoadGoesOn fails to read one thing, for a time or for good: all other mail is given, once.
+func TestLoadGoesOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		op     string
+		name   func(m *Message) string
+		rest   int // envelopes that are given when it fails for good
+		tries  int // reads of the first attempt
+		change bool
+	}{
+		"envelope":              {"read", func(m *Message) string { return envelopeFile(m.Envelopes[0].ID) }, 6, 1, false},
+		"message":               {"readdir", func(m *Message) string { return messageDir(m.ID) }, 6, 1, false},
+		"bucket":                {"readdir", func(m *Message) string { return bucket(m.ID) }, 6, 1, false},
+		"envelope in journal":   {"read", func(m *Message) string { return envelopeFile(m.Envelopes[0].ID) }, 7, readTries, true},
+		"look at the text file": {"lstat", func(m *Message) string { return messageFile(m.ID) }, 6, 1, true},
+	} {
+		for _, forGood := range []bool{false, true} {
+			d := newMemDisk()
+			s := openMem(t, d)
+			var all []*Message
+			for i := range 4 {
+				m := &Message{ID: envelope.MessageID(i+1) << 24, Body: []byte("body\n"),
+					Envelopes: []*envelope.Envelope{testEnvelope(0, 1), testEnvelope(0, 2)}}
+				if err := s.Commit(m); err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, m)
+			}
+			flush(t, s)
+			if c.change {
+				if err := s.Apply([]Change{{Op: Update, Envelope: all[1].Envelopes[1]}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d = d.crashed(func() bool { return true })
+			s = openMem(t, d)
+			bad, seen := c.name(all[1]), 0
+			d.refuseIf(func(op, name string) error {
+				if op != c.op || name != bad {
+					return nil
+				}
+				if seen++; seen > c.tries && !forGood {
+					return nil
+				}
+				return &fs.PathError{Op: op, Path: name, Err: errFault}
+			})
+			want := 8
+			if forGood {
+				want = c.rest
+			}
+			if got := loads(t, s); len(got) != want || seen == 0 {
+				t.Errorf("%s, for good %t: %d envelopes, %d failures", name, forGood, len(got), seen)
+			}
+			closeStore(t, s)
+			d.refuseIf(nil)
+			if got := loads(t, openMem(t, d)); len(got) != 8 {
+				t.Errorf("%s, for good %t: %d envelopes after the next start", name, forGood, len(got))
+			}
+		}
+	}
+}
+
+// TestLoadPlainFiles finds files where directories should be.
+func TestLoadPlainFiles(t *testing.T) {
+	dir, m := spool(t)
+	write(t, dir, messageDir(m.ID^1), "a file")
+	write(t, dir, bucket(m.ID^1<<31), "a file")
+	if all := loads(t, openAt(t, dir)); len(all) != 2 {
+		t.Errorf("loaded %v", all)
+	}
+	if !exists(t, dir, messageDir(m.ID^1)) {
+		t.Error("the file is gone")
+	}
+}
+
+// TestLoadClosed closes the store while it is loaded.
+func TestLoadClosed(t *testing.T) {
+	d := newMemDisk()
+	s := openMem(t, d)
+	for range 3 {
+		commit(t, s, []byte("body\n"), 1)
+	}
+	closeStore(t, s)
+	s = openMem(t, d)
+	d.refuseIf(func(op, name string) error {
+		if op == "readdir" && name != queueDir && s.isClosed() {
+			return errFault
+		}
+		return nil
+	})
+	closeStore(t, s)
+	if err := s.Load(func(*envelope.Envelope) error { return nil }); !errors.Is(err, ErrClosed) {
+		t.Errorf("Load of a closed store: %v", err)
+	}
+}

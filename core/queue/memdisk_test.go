@@ -97,14 +97,18 @@ func (d *memDisk) look(op, name string) (*node, error) {
 
 // refuse makes one operation on a name fail from now on; without an error it works again.
 func (d *memDisk) refuse(op, name string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.deny = func(o, n string) error {
+	d.refuseIf(func(o, n string) error {
 		if o == op && n == name {
 			return err
 		}
 		return nil
-	}
+	})
+}
+
+func (d *memDisk) refuseIf(deny func(op, name string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deny = deny
 }
 
 func cut(name string) (first, rest string) {
