@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -10,35 +11,90 @@ import (
 // Apply is of Store.
 func (s *FS) Apply(changes []Change) error {
 	var waits []*request
-	var text []byte
+	var refused error
 	r := newRecord(256 * len(changes))
-	for i, c := range changes {
-		id, err := s.changeID(c)
-		if err == nil && c.Op != Remove {
-			text, err = appendEnvelope(text[:0], c.Envelope)
+	add := func() {
+		r.finish(nil)
+		waits = append(waits, s.j.add(r))
+		r = newRecord(0)
+	}
+	for len(changes) > 0 {
+		run := firstRun(changes)
+		changes = changes[len(run):]
+		if len(r.buf) > 1<<20 {
+			add()
 		}
-		if err != nil {
-			return errors.Join(err, wait(waits))
+		err := s.appendRun(r, run)
+		if errors.Is(err, ErrTooMany) && len(r.ops) > 0 {
+			add()
+			err = s.appendRun(r, run)
 		}
-		switch c.Op {
-		case Remove:
-			r.remove(id)
-		case Update:
-			r.envelope(opUpdate, id, text)
-		case Add:
-			r.envelope(opAdd, id, text)
-		}
-		split := i+1 < len(changes) && len(r.buf) > 1<<20 && id.Message() != changeMessage(changes[i+1])
-		if len(r.buf) > maxOps {
-			return errors.Join(ErrTooMany, wait(waits))
-		}
-		if split || i+1 == len(changes) {
-			r.finish(nil)
-			waits = append(waits, s.j.add(r))
-			r = newRecord(1 << 20)
+		if refused == nil {
+			refused = err
 		}
 	}
-	return wait(waits)
+	if len(r.ops) > 0 {
+		add()
+	}
+	if err := wait(waits); refused == nil || Temporary(err) {
+		return err // of the disk: all has to be done again
+	}
+	return refused
+}
+
+// firstRun gives the first changes that are about one message.
+func firstRun(changes []Change) []Change {
+	n := 1
+	for n < len(changes) && changeMessage(changes[n]) == changeMessage(changes[0]) {
+		n++
+	}
+	return changes[:n]
+}
+
+// appendRun puts the changes of one message into a record, all or none.
+func (s *FS) appendRun(r *record, run []Change) error {
+	size, ops := len(r.buf), len(r.ops)
+	for _, c := range run {
+		err := s.appendChange(r, c)
+		if err == nil && len(r.buf) > maxOps {
+			err = ErrTooMany
+		}
+		if err != nil {
+			r.buf, r.ops = r.buf[:size], r.ops[:ops]
+			return refusal(c, err)
+		}
+	}
+	return nil
+}
+
+func (s *FS) appendChange(r *record, c Change) error {
+	id, err := s.changeID(c)
+	if err != nil {
+		return err
+	}
+	if c.Op == Remove {
+		r.remove(id)
+		return nil
+	}
+	text, err := appendEnvelope(nil, c.Envelope)
+	if err != nil {
+		return err
+	}
+	kind := opUpdate
+	if c.Op == Add {
+		kind = opAdd
+	}
+	r.envelope(kind, id, text)
+	return nil
+}
+
+// refusal names the envelope of a change that cannot be made.
+func refusal(c Change, err error) error {
+	id := c.ID
+	if c.Op != Remove && c.Envelope != nil {
+		id = c.Envelope.ID
+	}
+	return fmt.Errorf("envelope %v: %w", id, err)
 }
 
 // wait gives the first error of requests after all are answered.

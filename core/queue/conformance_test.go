@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -184,7 +185,7 @@ func TestConformance(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			for name, test := range map[string]func(*testing.T, backend){
 				"bodies": testBodies, "streamed": testStreamed, "changes": testChanges, "ids": testIDs,
-				"refusals": testRefusals, "concurrent": testConcurrent, "closed": testClosed,
+				"refusals": testRefusals, "concurrent": testConcurrent, "closed": testClosed, "partial": testPartial,
 			} {
 				t.Run(name, func(t *testing.T) { test(t, b) })
 			}
@@ -399,6 +400,61 @@ func testRefusals(t *testing.T, b backend) {
 	has(t, s, good, []byte("good\n"))
 	if err := s.Commit(&Message{ID: id, Body: []byte("x"), Envelopes: []*envelope.Envelope{testEnvelope(0, 1)}}); err != nil {
 		t.Errorf("a refused id cannot be used again: %v", err)
+	}
+}
+
+// testPartial applies changes of which some cannot be written: those of other messages are made.
+func testPartial(t *testing.T, b backend) {
+	s := b.open(t)
+	loads(t, s)
+	var all []*Message
+	for range 3 {
+		all = append(all, commit(t, s, []byte("x\n"), 2))
+	}
+	b.settle(t, s)
+	evil := testEnvelope(all[1].Envelopes[1].ID, 1)
+	evil.Helo = "a\nb"
+	worse := testEnvelope(all[1].Envelopes[0].ID, 1)
+	worse.Tag = string(bytes.Repeat([]byte("x"), envelope.MaxText))
+	err := s.Apply([]Change{
+		{Op: Remove, ID: all[0].Envelopes[0].ID},
+		{Op: Remove, ID: all[1].Envelopes[0].ID}, {Op: Update, Envelope: evil},
+		{Op: Remove, ID: all[2].Envelopes[0].ID},
+		{Op: Update, Envelope: worse},
+		{Op: Remove, ID: all[2].Envelopes[1].ID},
+	})
+	if err == nil || Temporary(err) || !strings.Contains(err.Error(), evil.ID.String()) {
+		t.Errorf("Apply: %v", err)
+	}
+	has(t, s, all[1], []byte("x\n"))
+	for _, id := range []envelope.ID{all[0].Envelopes[0].ID, all[2].Envelopes[0].ID, all[2].Envelopes[1].ID} {
+		if _, err := s.Envelope(id); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v is still there: %v", id, err)
+		}
+	}
+}
+
+// TestApplyLarge applies changes of one message that are too many for a record, among others.
+func TestApplyLarge(t *testing.T) {
+	s := openMem(t, newMemDisk())
+	first, big, last := commit(t, s, []byte("x\n"), 1), commit(t, s, []byte("x\n"), 1), commit(t, s, []byte("x\n"), 1)
+	changes := []Change{{Op: Remove, ID: first.Envelopes[0].ID}}
+	e := testEnvelope(big.Envelopes[0].ID, 1)
+	e.Tag = strings.Repeat("x", envelope.MaxText/2)
+	for range maxOps/(envelope.MaxText/2) + 1 {
+		changes = append(changes, Change{Op: Update, Envelope: e})
+	}
+	changes = append(changes, Change{Op: Remove, ID: last.Envelopes[0].ID})
+	if err := s.Apply(changes); !errors.Is(err, ErrTooMany) || Temporary(err) {
+		t.Errorf("Apply: %v", err)
+	}
+	if got, err := s.Envelope(e.ID); err != nil || got.Tag != "" {
+		t.Errorf("it was changed in part: %v", err)
+	}
+	for _, m := range []*Message{first, last} {
+		if _, err := s.Envelope(m.Envelopes[0].ID); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v is still there: %v", m.ID, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -168,8 +169,28 @@ func (s *RAM) Apply(changes []Change) error {
 	if s.closed {
 		return ErrClosed
 	}
-	texts := make([][]byte, len(changes))
-	for i, c := range changes {
+	var missing, refused error
+	for len(changes) > 0 {
+		run := firstRun(changes)
+		changes = changes[len(run):]
+		texts, err := ramTexts(run)
+		if err != nil {
+			refused = cmp.Or(refused, err)
+			continue
+		}
+		for i, c := range run {
+			if !s.apply(c, texts[i]) {
+				missing = ErrNotFound
+			}
+		}
+	}
+	return cmp.Or(refused, missing)
+}
+
+// ramTexts gives the texts of the changes of one message.
+func ramTexts(run []Change) ([][]byte, error) {
+	texts := make([][]byte, len(run))
+	for i, c := range run {
 		var err error
 		switch {
 		case c.Op == Remove:
@@ -185,16 +206,10 @@ func (s *RAM) Apply(changes []Change) error {
 			}
 		}
 		if err != nil {
-			return err
+			return nil, refusal(c, err)
 		}
 	}
-	var missing error
-	for i, c := range changes {
-		if !s.apply(c, texts[i]) {
-			missing = ErrNotFound
-		}
-	}
-	return missing
+	return texts, nil
 }
 
 func (s *RAM) apply(c Change, text []byte) bool {

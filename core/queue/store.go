@@ -32,7 +32,10 @@ type Store interface {
 	// Apply makes changes durable. Changes of one message that follow each other are made
 	// together or not at all. With the last envelope of a message the message goes. A
 	// removal of what is gone already is no error; other changes of it are skipped and
-	// reported as ErrNotFound after the rest was done. Batches share one sync.
+	// reported as ErrNotFound after the rest was done. When a change cannot be written, it and
+	// those that are made together with it are left out; the rest is done, and then the
+	// error is that of the first one, names its envelope and is not Temporary. After a
+	// Temporary error all has to be done again. Batches share one sync.
 	Apply(changes []Change) error
 
 	// Load calls f for every envelope that was queued when the store was opened and was not
