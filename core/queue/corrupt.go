@@ -24,13 +24,13 @@ func (s *FS) freeName(name string) (string, error) {
 	}
 }
 
-// moveAside moves what lies at from into corrupt/.
-func (s *FS) moveAside(from, name string) error {
+// moveAside moves what lies at from into corrupt/ and gives its name there.
+func (s *FS) moveAside(from, name string) (string, error) {
 	free, err := s.freeName(name)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return s.disk.Rename(from, free)
+	return free, s.disk.Rename(from, free)
 }
 
 // quarantine takes an envelope that cannot be read out of the queue, with a second name of the

@@ -16,6 +16,7 @@ const loadReaders = 4
 var (
 	errNoMessage   = errors.New("the message is missing")
 	errNoEnvelopes = errors.New("the message has no envelopes")
+	errUnclaimed   = errors.New("the journal is damaged and does not say whose it is")
 )
 
 // loaded is one message that was read from files, or what could not be: a message or, without id,
@@ -364,10 +365,7 @@ func (s *FS) setMessageAside(l *loaded) {
 	if len(l.bad) > 0 && s.removeMessage(l.id) == nil {
 		return // the message is in corrupt/ with the envelopes
 	}
-	name, err := s.freeName(l.id.String())
-	if err == nil {
-		err = s.disk.Rename(messageDir(l.id), name)
-	}
+	name, err := s.moveAside(messageDir(l.id), l.id.String())
 	if err == nil {
 		err = s.writeFile(name+reasonSuffix, []byte(errNoEnvelopes.Error()+"\n"))
 	}

@@ -21,6 +21,7 @@ func (s *FS) recover() (next uint32, err error) {
 		return 0, err
 	}
 	s.index.recovery = true
+	damaged := false
 	for _, seg := range segs {
 		if seg.f, err = s.disk.Open(seg.name()); err != nil {
 			return 0, err
@@ -34,6 +35,7 @@ func (s *FS) recover() (next uint32, err error) {
 			return 0, err
 		}
 		if seg.damaged {
+			damaged = true
 			s.log.Warnf("queue: %s is damaged, mail may be lost; it will be kept in %s", seg.name(), corruptDir)
 		}
 		if seg.torn > 0 {
@@ -43,14 +45,44 @@ func (s *FS) recover() (next uint32, err error) {
 	}
 	s.index.recovery = false
 	s.index.doomed = nil // the segments that are written out say the same
+	if err := s.settleMessages(damaged); err != nil {
+		return 0, err
+	}
+	return next + 1, s.cleanIncoming(damaged)
+}
+
+// settleMessages takes messages without envelopes out of the index: the journal speaks of them
+// and did not begin them. After damage what began them may be lost, so their files are kept.
+func (s *FS) settleMessages(damaged bool) error {
 	for id, e := range s.index.messages {
-		if len(e.evps) == 0 {
-			delete(s.index.messages, id)
+		if len(e.evps) > 0 {
+			s.recovered = append(s.recovered, id)
 			continue
 		}
-		s.recovered = append(s.recovered, id)
+		delete(s.index.messages, id)
+		if damaged {
+			if err := s.keepUnclaimed(messageDir(id), id); err != nil {
+				return err
+			}
+		}
 	}
-	return next + 1, s.cleanIncoming()
+	return nil
+}
+
+// keepUnclaimed moves files to corrupt/ whose record may have been in a damaged segment.
+func (s *FS) keepUnclaimed(from string, id envelope.MessageID) error {
+	name, err := s.moveAside(from, id.String())
+	if err != nil {
+		return err
+	}
+	if err := s.disk.SyncDir(corruptDir); err != nil {
+		return err
+	}
+	if err := s.writeFile(name+reasonSuffix, []byte(errUnclaimed.Error()+"\n")); err != nil {
+		s.log.Warnf("queue: %v", err)
+	}
+	s.log.Warnf("queue: %s: %v; moved to %s", from, errUnclaimed, name)
+	return nil
 }
 
 // findSegments gives the segments in their order.
@@ -115,8 +147,8 @@ func (s *FS) list(id envelope.MessageID) (e *entry, message bool, err error) {
 }
 
 // cleanIncoming removes what was being streamed when the store went down. Nobody was told
-// that it was kept.
-func (s *FS) cleanIncoming() error {
+// that it was kept, unless a damaged segment said so: then it goes to corrupt/.
+func (s *FS) cleanIncoming(damaged bool) error {
 	names, err := s.disk.ReadDir(incomingDir)
 	if err != nil {
 		return err
@@ -126,8 +158,13 @@ func (s *FS) cleanIncoming() error {
 		if err != nil {
 			continue
 		}
-		if e := s.index.messages[id]; e == nil || !e.incoming {
+		if e := s.index.messages[id]; e != nil && e.incoming {
+			continue
+		}
+		if !damaged {
 			s.removeFile(incomingFile(id))
+		} else if err := s.keepUnclaimed(incomingFile(id), id); err != nil {
+			return err
 		}
 	}
 	return nil

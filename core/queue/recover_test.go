@@ -1,9 +1,13 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
+	"io/fs"
 	"testing"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/envelope"
 )
 
 // TestUnlistedMessage fails to list a message that was written out and is spoken of in the
@@ -33,4 +37,51 @@ func TestUnlistedMessage(t *testing.T) {
 	}
 	flush(t, s)
 	has(t, s, &Message{ID: m.ID, Envelopes: m.Envelopes[1:]}, []byte("body\n"))
+}
+
+// TestUnclaimed damages the records that begin messages: their large texts, and what was already
+// written out of them, are kept.
+func TestUnclaimed(t *testing.T) {
+	d := newMemDisk()
+	s := openMem(t, d)
+	large, moved := newHistory(), newHistory()
+	streamed := large.commit(s, []byte("a streamed text\n"), true, 1)[0].Message()
+	begun := moved.commit(s, []byte("a text half written out\n"), true, 1)[0]
+	e := testEnvelope(begun, 3)
+	other := commit(t, s, []byte("whole\n"), 1)
+	if err := s.Apply([]Change{{Op: Update, Envelope: e}}); err != nil {
+		t.Fatal(err)
+	}
+	after := d.crashed(func() bool { return false })
+	for _, dir := range []string{bucket(begun.Message()), messageDir(begun.Message())} {
+		if err := after.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	if err := after.Rename(incomingFile(begun.Message()), messageFile(begun.Message())); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range after.top.names[journalDir].names {
+		for _, id := range []envelope.MessageID{streamed, begun.Message()} {
+			n.data[bytes.Index(n.data, []byte("message "+id.String()))] ^= 1
+		}
+	}
+	s = openMem(t, after)
+	if got := loads(t, s); len(got) != 1 {
+		t.Errorf("loaded %v", got)
+	}
+	has(t, s, other, []byte("whole\n"))
+	closeStore(t, s)
+	closeStore(t, openMem(t, after))
+	for name, want := range map[string]string{
+		streamed.String():                     "a streamed text\n",
+		begun.Message().String() + "/message": "a text half written out\n",
+	} {
+		if b, err := after.ReadFile(corruptDir+"/"+name, 1000); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	if !there(t, after, corruptDir+"/"+streamed.String()+reasonSuffix) {
+		t.Error("nothing says why")
+	}
 }

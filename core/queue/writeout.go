@@ -113,7 +113,7 @@ func (s *FS) retire(seg *segment) error {
 // synced, because an old segment without those that followed it would bring dead mail back.
 func (s *FS) removeSegment(seg *segment) (err error) {
 	if seg.damaged {
-		err = s.moveAside(seg.name(), strings.TrimPrefix(seg.name(), journalDir+"/"))
+		_, err = s.moveAside(seg.name(), strings.TrimPrefix(seg.name(), journalDir+"/"))
 	} else {
 		err = s.disk.Remove(seg.name())
 	}
@@ -241,7 +241,8 @@ func (s *FS) removeMessage(id envelope.MessageID) error {
 		}
 	}
 	if foreign {
-		return s.moveAside(messageDir(id), id.String())
+		_, err = s.moveAside(messageDir(id), id.String())
+		return err
 	}
 	return s.disk.Remove(messageDir(id))
 }
