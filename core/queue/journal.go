@@ -173,6 +173,7 @@ func (j *journal) begin() error {
 		return errors.New("the journal's numbers are used up")
 	}
 	seg := &segment{number: j.next, nonce: rand.Uint64(), touched: make(map[envelope.MessageID]touch)}
+	j.next++ // also after an error: the file may stay, and no two may have one number
 	f, err := j.disk.Create(seg.name())
 	if err != nil {
 		return err
@@ -183,7 +184,6 @@ func (j *journal) begin() error {
 		return err
 	}
 	seg.f = f
-	j.next++
 	j.cur = seg
 	j.keeper.opened(seg)
 	j.old.Reset(j.age)

@@ -307,3 +307,24 @@ func TestUnreadStore(t *testing.T) {
 	loads(t, s)
 	has(t, s, m, []byte("body\n"))
 }
+
+// TestSegmentLeft cannot make a segment durable and cannot remove it: the next has another number.
+func TestSegmentLeft(t *testing.T) {
+	d := newMemDisk()
+	s := openMem(t, d)
+	m := &Message{ID: reserve(t, s), Body: []byte("x"), Envelopes: []*envelope.Envelope{testEnvelope(0, 1)}}
+	d.failAt, d.err, d.sticky = d.step+2, errFault, true
+	if err := s.Commit(m); !errors.Is(err, errFault) {
+		t.Fatalf("Commit: %v", err)
+	}
+	d.failAt = 0
+	if names, _ := d.ReadDir(journalDir); len(names) != 1 {
+		t.Fatalf("journal holds %v", names)
+	}
+	if err := s.Commit(m); err != nil {
+		t.Fatal(err)
+	}
+	s = openMem(t, d.crashed(func() bool { return true }))
+	loads(t, s)
+	has(t, s, m, []byte("x"))
+}
