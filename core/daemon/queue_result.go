@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -97,6 +98,9 @@ func (q *queueRole) record(res []envelope.Result) {
 func (q *queueRole) carryOut(out *outcome) {
 	for told := false; ; told = true {
 		err := q.store.Apply(out.changes)
+		if err != nil && !queue.Temporary(err) && !errors.Is(err, queue.ErrNotFound) {
+			q.log.Warnf("queue: a result cannot be recorded: %v", err) // the others were
+		}
 		if err == nil || !queue.Temporary(err) {
 			break // what is gone already needs no change
 		}
