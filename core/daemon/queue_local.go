@@ -109,7 +109,7 @@ func (as *agents) add(key agentKey, d delivery) {
 // fill gives free places to those that wait.
 func (as *agents) fill() {
 	most := max(1, as.q.settings().MDA.MaxSession)
-	for as.places < most && len(as.waiting) > 0 {
+	for as.places < most && len(as.waiting) > 0 && !as.closed() {
 		ag := as.waiting[0]
 		as.waiting = as.waiting[1:]
 		as.places++
@@ -185,7 +185,12 @@ func (as *agents) closed() bool {
 	}
 }
 
-func (as *agents) closeAll() { as.once.Do(func() { close(as.closing) }) }
+// closeAll lets agents end what they are at. None gets a place after it.
+func (as *agents) closeAll() {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	as.once.Do(func() { close(as.closing) })
+}
 
 // deliverOne makes one delivery through the agent and logs it.
 func (q *queueRole) deliverOne(ag *agent, d delivery) envelope.Result {
