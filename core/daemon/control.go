@@ -159,15 +159,20 @@ func (c *controlRole) client(sock *net.UnixConn) {
 // errNotPermitted is the answer to who is not root.
 var errNotPermitted = errors.New("need root privileges")
 
+// permitted decides who may ask for what. A daemon of an ordinary user belongs to that
+// user. As root, whoever else runs as the daemon's user is nobody special: programs of
+// aliases do.
+func (c *controlRole) permitted(op control.Op, uid uint32) bool {
+	return op.Allowed(uid) || !c.dropped && uid == uint32(os.Getuid())
+}
+
 func (c *controlRole) request(r *ipc.Request, uid uint32) {
 	var req control.Request
 	if err := r.Decode(&req); err != nil || !req.Check() {
 		r.Fail(errors.New("not a request that this smtpd knows"))
 		return
 	}
-	// A daemon of an ordinary user belongs to that user. As root, whoever else runs as the
-	// daemon's user is nobody special.
-	if !req.Op.Allowed(uid) && (c.dropped || uid != uint32(os.Getuid())) {
+	if !c.permitted(req.Op, uid) {
 		r.Fail(errNotPermitted)
 		return
 	}
