@@ -16,6 +16,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // bodies that have something a careless client would change.
@@ -565,7 +566,7 @@ func TestDSNParameters(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	for in, want := range map[int64]string{0: "0s", 62: "1m2s", 3600: "1h", 86400 + 7200 + 180 + 4: "1d2h3m4s", -5: "0s"} {
-		if got := duration(secondsOf(in)); got != want {
+		if got := trace.Delay(secondsOf(in)); got != want {
 			t.Errorf("%d: %s", in, got)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // A route that failed is disabled for penaltyUnit times the square of its penalty.
@@ -122,7 +124,7 @@ func (m *MTA) disable(rt *route) {
 	d := min(penaltyUnit*time.Duration(rt.penalty*rt.penalty), penaltyMax)
 	rt.penalty = min(rt.penalty, 16) // the square is at its maximum by then
 	rt.disabled = time.Now().Add(d)
-	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s", rt.key, duration(d))
+	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s", rt.key, trace.Delay(d))
 	rt.timer = time.AfterFunc(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -171,23 +173,4 @@ func (m *MTA) sweep(now time.Time) {
 			delete(m.stats, k)
 		}
 	}
-}
-
-// duration gives d as OpenSMTPD's log does: 1d2h3m4s without what is zero.
-func duration(d time.Duration) string {
-	n := int64(d / time.Second)
-	if n <= 0 {
-		return "0s"
-	}
-	s := ""
-	for _, u := range [...]struct {
-		seconds int64
-		name    string
-	}{{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}} {
-		if n >= u.seconds {
-			s += fmt.Sprintf("%d%s", n/u.seconds, u.name)
-			n %= u.seconds
-		}
-	}
-	return s
 }

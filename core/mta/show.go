@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // What is kept of the last status of domains.
@@ -36,7 +38,7 @@ func (r RouteInfo) String() string {
 	}
 	timeout := "-"
 	if r.Disabled {
-		timeout = duration(r.Timeout)
+		timeout = trace.Delay(r.Timeout)
 	}
 	return fmt.Sprintf("%d. %s %s nconn=%d nerror=%d penalty=%d timeout=%s", r.ID,
 		routeKey{r.Source, r.Dest}, flags, r.Connections, r.Errors, r.Penalty, timeout)
@@ -84,7 +86,7 @@ type HostInfo struct {
 func (h HostInfo) String() string {
 	last, name := "-", h.Name
 	if !h.Last.IsZero() {
-		last = duration(time.Since(h.Last))
+		last = trace.Delay(time.Since(h.Last))
 	}
 	if name == "" {
 		name = "-"
@@ -117,7 +119,7 @@ type RelayInfo struct {
 func (r RelayInfo) String() string {
 	last, wait := "-", "-"
 	if !r.Last.IsZero() {
-		last = duration(time.Since(r.Last))
+		last = trace.Delay(time.Since(r.Last))
 	}
 	if r.Waiting != "" {
 		wait = r.Waiting
