@@ -102,38 +102,30 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 // goes out after them.
 func (l *lookupRole) recipient(r *ipc.Request) {
 	var req recipientRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
-	defer cancel()
-	envs, err := l.expand(ctx, &req)
-	if err == nil {
-		n := newEnvelopes{Message: req.Message, Index: req.Index, Envelopes: envs}
-		if l.m.peers[Queue].Send(kindEnvelopes, &n) != nil {
-			err = tempError("")
+	l.answer(r, &req, func(ctx context.Context) any {
+		envs, err := l.expand(ctx, &req)
+		if err == nil {
+			n := newEnvelopes{Message: req.Message, Index: req.Index, Envelopes: envs}
+			if l.m.peers[Queue].Send(kindEnvelopes, &n) != nil {
+				err = tempError()
+			}
 		}
-	}
-	if err != nil {
-		r.Reply(refusal(err))
-		return
-	}
-	r.Reply(&recipientReply{Envelopes: len(envs)})
+		if err != nil {
+			return refusal(err)
+		}
+		return &recipientReply{Envelopes: len(envs)}
+	})
 }
 
 // tempError is the reply when something failed that is none of the client's business.
-func tempError(text string) *gosmtp.SMTPError {
-	if text == "" {
-		text = "Temporary Error"
-	}
-	return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: text}
+func tempError() *gosmtp.SMTPError {
+	return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: "Temporary Error"}
 }
 
 func refusal(err error) *recipientReply {
 	var reply *gosmtp.SMTPError
 	if !errors.As(err, &reply) {
-		reply = tempError("")
+		reply = tempError()
 	}
 	return &recipientReply{Code: reply.Code, Enhanced: reply.EnhancedCode[:], Text: reply.Message}
 }
@@ -218,24 +210,20 @@ func (l *lookupRole) forward(ctx context.Context, u table.User) ([]byte, bool, e
 // userinfo tells the parent who a user of a table is.
 func (l *lookupRole) userinfo(r *ipc.Request) {
 	var req userinfoRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
-	defer cancel()
-	reply := &userinfoReply{}
-	value, found, err := l.cfg.get(0).tables.Lookup(ctx, req.Table, table.UserInfo, req.User)
-	if err == nil && found {
-		var u table.User
-		if u, err = table.ParseUser(req.User, value); err == nil {
-			reply.Found, reply.UID, reply.GID, reply.Home = true, u.UID, u.GID, u.Home
+	l.answer(r, &req, func(ctx context.Context) any {
+		reply := &userinfoReply{}
+		value, found, err := l.cfg.get(0).tables.Lookup(ctx, req.Table, table.UserInfo, req.User)
+		if err == nil && found {
+			var u table.User
+			if u, err = table.ParseUser(req.User, value); err == nil {
+				reply.Found, reply.UID, reply.GID, reply.Home = true, u.UID, u.GID, u.Home
+			}
 		}
-	}
-	if err != nil {
-		reply.Error = err.Error()
-	}
-	r.Reply(reply)
+		if err != nil {
+			reply.Error = err.Error()
+		}
+		return reply
+	})
 }
 
 // systemUsers is the table of the system's users.

@@ -8,56 +8,55 @@ import (
 	"github.com/godwit-mta/godwit/core/ipc"
 )
 
-func (l *lookupRole) ptr(r *ipc.Request) {
-	var req addrRequest
-	if err := r.Decode(&req); err != nil {
+// answer reads a question into q and replies what f finds out in time.
+func (l *lookupRole) answer(r *ipc.Request, q any, f func(ctx context.Context) any) {
+	if err := r.Decode(q); err != nil {
 		r.Fail(err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
 	defer cancel()
-	p, err := l.dns.LookupPTR(ctx, req.Addr)
-	failed := err != nil
-	var de *dns.Error
-	if errors.As(err, &de) && de.NotFound {
-		failed = false
-	}
-	r.Reply(&ptrReply{Name: p.Name, Confirmed: p.Confirmed, Failed: failed})
+	r.Reply(f(ctx))
+}
+
+func (l *lookupRole) ptr(r *ipc.Request) {
+	var req addrRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		p, err := l.dns.LookupPTR(ctx, req.Addr)
+		failed := err != nil
+		var de *dns.Error
+		if errors.As(err, &de) && de.NotFound {
+			failed = false
+		}
+		return &ptrReply{Name: p.Name, Confirmed: p.Confirmed, Failed: failed}
+	})
 }
 
 func (l *lookupRole) mx(r *ipc.Request) {
 	var req nameRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
-	defer cancel()
-	found, err := l.dns.LookupMX(ctx, req.Name)
-	reply := &mxReply{Error: toDNSError(err)}
-	for _, mx := range found {
-		reply.Hosts = append(reply.Hosts, mxHost{Name: mx.Host, Preference: mx.Preference, Addrs: mx.Addrs})
-	}
-	r.Reply(reply)
+	l.answer(r, &req, func(ctx context.Context) any {
+		found, err := l.dns.LookupMX(ctx, req.Name)
+		reply := &mxReply{Error: toDNSError(err)}
+		for _, mx := range found {
+			reply.Hosts = append(reply.Hosts, mxHost{Name: mx.Host, Preference: mx.Preference, Addrs: mx.Addrs})
+		}
+		return reply
+	})
 }
 
 func (l *lookupRole) host(r *ipc.Request) {
 	var req nameRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
-	defer cancel()
-	family := dns.AnyFamily
-	switch req.Family {
-	case "inet4":
-		family = dns.IPv4
-	case "inet6":
-		family = dns.IPv6
-	}
-	addrs, err := l.dns.LookupHost(ctx, req.Name, family)
-	r.Reply(&hostReply{Addrs: addrs, Error: toDNSError(err)})
+	l.answer(r, &req, func(ctx context.Context) any {
+		family := dns.AnyFamily
+		switch req.Family {
+		case "inet4":
+			family = dns.IPv4
+		case "inet6":
+			family = dns.IPv6
+		}
+		addrs, err := l.dns.LookupHost(ctx, req.Name, family)
+		return &hostReply{Addrs: addrs, Error: toDNSError(err)}
+	})
 }
 
 func toDNSError(err error) *dnsError {

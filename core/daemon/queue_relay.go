@@ -108,11 +108,8 @@ func (q *queueRole) body(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
-	if body.File != nil {
-		r.Reply(&bodyReply{}, body.File)
-		return
-	}
-	r.Reply(&bodyReply{Body: body.Bytes})
+	bytes, files := readable(body)
+	r.Reply(&bodyReply{Body: bytes}, files...)
 }
 
 // readable gives the parts of a message for another process.

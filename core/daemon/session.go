@@ -94,7 +94,7 @@ func (s *mailSession) TLSStarted(tls.ConnectionState) error {
 func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 	id, err := s.d.ids.take(s.c.Context())
 	if err != nil {
-		return storageError(err.Error(), strings.Contains(err.Error(), noSpaceText))
+		return storageError(strings.Contains(err.Error(), noSpaceText))
 	}
 	s.id, s.sender, s.options = id, from, *opts
 	return nil

@@ -113,7 +113,7 @@ func (s *mailSession) stream(text []byte, body *smtp.Body) (int64, error) {
 	files, err := s.d.m.peers[Queue].CallFiles(ctx, kindBodyFile, &messageRef{Message: s.id}, nil)
 	if err != nil || len(files) != 1 {
 		s.c.Trace().Warnf("%s smtp: no file for message %s: %v", s.c.ID(), s.id, err)
-		return 0, storageError("", err != nil && strings.Contains(err.Error(), noSpaceText))
+		return 0, storageError(err != nil && strings.Contains(err.Error(), noSpaceText))
 	}
 	s.file = files[0]
 	if _, err := s.file.Write(text); err != nil {
@@ -146,7 +146,7 @@ func (w *errorWriter) Write(b []byte) (int, error) {
 
 func (s *mailSession) writeFailed(err error) error {
 	s.c.Trace().Warnf("%s smtp: message %s: %v", s.c.ID(), s.id, err)
-	return storageError("", true)
+	return storageError(true)
 }
 
 func (s *mailSession) commit(req *commitRequest) error {
@@ -161,7 +161,7 @@ func (s *mailSession) commit(req *commitRequest) error {
 	id, sender, rcpts := s.id, s.sender, s.rcpts
 	s.clear()
 	if reply.Error != "" {
-		return storageError("", reply.NoSpace)
+		return storageError(reply.NoSpace)
 	}
 	proto := "SMTP"
 	if s.c.ESMTP() {
@@ -180,9 +180,9 @@ func (s *mailSession) commit(req *commitRequest) error {
 // noSpaceText is in the error of the queue when its file system is full.
 const noSpaceText = "free space"
 
-func storageError(_ string, noSpace bool) error {
+func storageError(noSpace bool) error {
 	if noSpace {
 		return &gosmtp.SMTPError{Code: 452, EnhancedCode: gosmtp.EnhancedCode{4, 3, 1}, Message: "Insufficient system storage"}
 	}
-	return tempError("")
+	return tempError()
 }
