@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/format"
 )
 
 // checker makes a Config of a tree. Names are gathered first, so that the order of the
@@ -136,6 +138,7 @@ func (c *checker) directive(d *directive) {
 	case "pki":
 		c.checkPKI(d)
 	case "mda wrapper":
+		c.specifiers(d.arg(1), format.CheckWrapper(d.arg(1).text))
 		c.cfg.Wrappers = append(c.cfg.Wrappers, Wrapper{d.arg(0).text, d.arg(1).text})
 	case "mta limit":
 		c.checkMTALimit(d)

@@ -4,10 +4,16 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/godwit-mta/godwit/core/format"
 )
 
 func (c *checker) checkAction(d *directive) {
 	a := Action{Pos: d.pos, Name: d.arg(0).text, Method: Method(d.arg(1).text), Path: d.arg(2).text}
+	switch a.Method {
+	case Maildir, LMTP, MDACommand:
+		c.specifiers(d.arg(2), format.Check(a.Path))
+	}
 	local := a.Method != RelayMethod
 	if local {
 		a.UserBase = GetPwNam

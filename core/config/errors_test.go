@@ -127,6 +127,14 @@ var wrong = []struct {
 
 	// Actions.
 	{"action a", 1, 9, `unexpected end of line: expected "expand-only"`, ""},
+	{"action a maildir \"/m/%{user.usrname}\"", 1, 22, `format specifier "%{user.usrname}": "user.usrname" is not known`, ""},
+	{"action a mda \"x %{rcpt[0]:lower}\"", 1, 17, `modifier "lower" is not known`, ""},
+	{"action a mda 'x %{rcpt'", 1, 17, "the closing brace is missing", ""},
+	{"action a mda \"x\\\"y\\\" %{rcpt\"", 1, 14, "the closing brace is missing", ""},
+	{"action a mda \"x %{mda}\"", 1, 17, "only the command of a wrapper can hold it", ""},
+	{"action a lmtp \"/run/%{user.nosuch}\"", 1, 21, `"user.nosuch" is not known`, ""},
+	{"mda wrapper w \"x %{mda} %{nosuch}\"", 1, 25, `"nosuch" is not known`, ""},
+	{"mda wrapper w \"x %{mda:strip}\"", 1, 18, "no part or modifier", ""},
 	{"action a maildri", 1, 10, `unexpected "maildri"`, "maildir"},
 	{"action a mbox\naction a mbox", 2, 8, `action "a" is already declared at smtpd.conf:1`, ""},
 	{"action a mbox user x", 1, 15, `"user" has no meaning with "mbox"`, ""},

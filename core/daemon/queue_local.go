@@ -11,7 +11,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
-	"github.com/godwit-mta/godwit/core/expand"
+	"github.com/godwit-mta/godwit/core/format"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/mda"
 )
@@ -267,7 +267,7 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 	e, a := d.e, d.a
 	req := &deliverRequest{User: ag.key.user, Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest,
 		Subaddress: e.MDASubaddress, Hostname: q.settings().Hostname, Junk: a.Junk, RcptTo: a.RcptTo}
-	vars := expand.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home,
+	vars := format.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home,
 		Delim: q.settings().SubAddrDelim}
 	var err error
 	switch {
@@ -283,10 +283,10 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 			pattern = "~/Maildir"
 		}
 		req.Method = uint8(mda.Maildir)
-		req.Path, err = expand.Format(pattern, vars)
+		req.Path, err = format.Path(pattern, vars)
 	case a.Method == config.LMTP:
 		req.Method = uint8(mda.LMTP)
-		req.Path, err = expand.Format(a.Path, vars)
+		req.Path, err = format.Path(a.Path, vars)
 	case a.Method == config.MDACommand:
 		req.Method = uint8(mda.Command)
 		err = req.command(a.Path, vars)
@@ -297,8 +297,8 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 }
 
 // command sets what an mda action runs. No value of the envelope becomes text of a shell.
-func (r *deliverRequest) command(template string, vars expand.Vars) error {
-	argv, shell, err := expand.Command(template, vars)
+func (r *deliverRequest) command(template string, vars format.Vars) error {
+	argv, shell, err := format.Command(template, vars)
 	if err != nil {
 		return err
 	}

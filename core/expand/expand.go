@@ -1,7 +1,6 @@
 // Package expand turns a recipient into envelopes: through the rules to an action,
 // through aliases, virtual domains and .forward files to the users, files, commands and
-// remote addresses that finally get the message. It also holds the format specifiers
-// with which actions name users and addresses.
+// remote addresses that finally get the message.
 package expand
 
 import (
@@ -64,8 +63,8 @@ type Expander struct {
 	delim   string
 }
 
-// New checks the format specifiers of the actions and wrappers and that the tables can
-// answer what will be asked. The error names the place of each that cannot be used.
+// New checks that the tables can answer what will be asked. The error names the place of
+// each action that cannot be used.
 func New(cfg *config.Config, src Sources) (*Expander, error) {
 	if src.ReadFile == nil {
 		src.ReadFile = func(path string) ([]byte, error) { return table.ReadFile(path, maxInclude) }
@@ -79,11 +78,6 @@ func New(cfg *config.Config, src Sources) (*Expander, error) {
 			errs = append(errs, fmt.Errorf("%s:%d: action %q: %w", a.Pos.File, a.Pos.Line, a.Name, err))
 		}
 	}
-	for _, w := range cfg.Wrappers {
-		if err := CheckFormat(w.Command); err != nil {
-			errs = append(errs, fmt.Errorf("mda wrapper %q: %w", w.Name, err))
-		}
-	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -91,12 +85,6 @@ func New(cfg *config.Config, src Sources) (*Expander, error) {
 }
 
 func (e *Expander) check(a *config.Action) (errs []error) {
-	switch a.Method {
-	case config.Maildir, config.MDACommand, config.LMTP:
-		if err := CheckFormat(a.Path); err != nil {
-			errs = append(errs, err)
-		}
-	}
 	for _, t := range [...]struct {
 		name    string
 		service table.Service

@@ -1,6 +1,7 @@
-package expand
+package format
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -12,10 +13,10 @@ var testVars = Vars{
 	Sender: address.Address{Local: "x'|${y}`z`", Domain: "example.com"},
 	Rcpt:   address.Address{Local: "alice+Tag", Domain: "exp.example.org"},
 	Dest:   address.Address{Local: "Alice+Tag", Domain: "example.net"},
-	User:   "alice", Directory: "/home/alice", MDA: "/usr/bin/inner -x", Delim: "+",
+	User:   "alice", Directory: "/home/alice", Delim: "+",
 }
 
-func TestFormat(t *testing.T) {
+func TestPath(t *testing.T) {
 	tests := []struct{ pattern, want string }{
 		{"", ""},
 		{"/var/mail", "/var/mail"},
@@ -27,7 +28,6 @@ func TestFormat(t *testing.T) {
 		{"%{sender}", "x::::y::z:@example.com"},
 		{"%{sender.user:raw}", "x'|${y}`z`"},
 		{"%{mbox.from}", "x::::y::z:@example.com"},
-		{"%{mda}", "/usr/bin/inner -x"},
 		{"%{rcpt:uppercase}", "ALICE+TAG@EXP.EXAMPLE.ORG"},
 		{"%{rcpt:lowercase}", "alice+tag@exp.example.org"},
 		{"%{rcpt.user:strip}", "alice"},
@@ -49,40 +49,40 @@ func TestFormat(t *testing.T) {
 		{"%%{rcpt} 100% %s %%%{user.username}%", "%{rcpt} 100% %s %alice%"},
 	}
 	for _, tt := range tests {
-		if err := CheckFormat(tt.pattern); err != nil {
-			t.Errorf("CheckFormat(%q): %v", tt.pattern, err)
+		if err := Check(tt.pattern); err != nil {
+			t.Errorf("Check(%q): %v", tt.pattern, err)
 		}
-		if got, err := Format(tt.pattern, testVars); got != tt.want || err != nil {
-			t.Errorf("Format(%q) = %q, %v, want %q", tt.pattern, got, err, tt.want)
+		if got, err := Path(tt.pattern, testVars); got != tt.want || err != nil {
+			t.Errorf("Path(%q) = %q, %v, want %q", tt.pattern, got, err, tt.want)
 		}
 	}
 }
 
-func TestFormatErrors(t *testing.T) {
+func TestPathErrors(t *testing.T) {
 	for _, s := range []string{"%{", "%{rcpt", "%{}", "%{nosuch}", "%{rcpt:}", "%{rcpt:Lower}", "%{rcpt[}", "%{rcpt[]}", "%{rcpt[a]}",
-		"%{rcpt[1:b]}", "%{rcpt[99999]}", "%{rcpt[1]x}", "%{rcpt|raw}", "%{rcpt.user.x}", "%{" + strings.Repeat("x", 200) + "}"} {
-		if CheckFormat(s) == nil {
-			t.Errorf("CheckFormat(%q) is content", s)
+		"%{rcpt[1:b]}", "%{rcpt[99999]}", "%{rcpt[1]x}", "%{rcpt|raw}", "%{rcpt.user.x}", "%{mda}", "x %{mda:raw} y", "%{mda[0]}", "%{" + strings.Repeat("x", 200) + "}"} {
+		if Check(s) == nil {
+			t.Errorf("Check(%q) is content", s)
 		}
-		if got, err := Format(s, testVars); err == nil || got != "" {
-			t.Errorf("Format(%q) = %q", s, got)
+		if got, err := Path(s, testVars); err == nil || got != "" {
+			t.Errorf("Path(%q) = %q", s, got)
 		}
 		if _, _, err := Command("/bin/x "+s, testVars); err == nil {
 			t.Errorf("Command(%q) is content", s)
 		}
 	}
-	if got, err := Format(strings.Repeat("%{rcpt}", 50), testVars); err == nil {
+	if got, err := Path(strings.Repeat("%{rcpt}", 50), testVars); err == nil {
 		t.Errorf("%d octets are not too many", len(got))
 	}
 	if got := (Vars{}); got.Sender.Null() {
-		if s, err := Format("%{mbox.from}", got); s != "MAILER-DAEMON" || err != nil {
+		if s, err := Path("%{mbox.from}", got); s != "MAILER-DAEMON" || err != nil {
 			t.Errorf("null sender: %q, %v", s, err)
 		}
 	}
 }
 
 // A value is one part of a path or less, whatever the address.
-func TestFormatPaths(t *testing.T) {
+func TestPathPaths(t *testing.T) {
 	tests := []struct{ local, pattern, want string }{
 		{"../../etc/passwd", "/m/%{dest.user}", "/m/:::..:etc:passwd"},
 		{"..", "/m/%{dest.user}/x", "/m/::/x"},
@@ -94,7 +94,7 @@ func TestFormatPaths(t *testing.T) {
 	}
 	for _, tt := range tests {
 		v := Vars{Dest: address.Address{Local: tt.local, Domain: "x"}}
-		if got, err := Format(tt.pattern, v); got != tt.want || err != nil {
+		if got, err := Path(tt.pattern, v); got != tt.want || err != nil {
 			t.Errorf("%q in %q: %q, %v, want %q", tt.local, tt.pattern, got, err, tt.want)
 		}
 	}
@@ -111,8 +111,12 @@ func TestCommand(t *testing.T) {
 		{"/usr/bin/deliver -f %{sender} -d %{user.username}", false,
 			[]string{"/usr/bin/deliver", "-f", ":touch::IFS::tmp:x:@example.com", "-d", "alice"}},
 		{"/usr/bin/deliver %{sender:raw}", false, []string{"/usr/bin/deliver", "`touch${IFS}/tmp/x`@example.com"}},
-		{"/usr/bin/deliver \"%{sender:raw} x\" 'y z'", false, []string{"/usr/bin/deliver", "`touch${IFS}/tmp/x`@example.com x", "y z"}},
+		{"/usr/bin/deliver \"%{sender:raw} x\" 'y z'", false, []string{"/usr/bin/deliver", ":touch::IFS::tmp:x:@example.com x", "y z"}},
 		{"/usr/bin/deliver %{rcpt} -r%{rcpt:raw} ''", false, []string{"/usr/bin/deliver", ":oX@[127.0.0.1]", "-r-oX@[127.0.0.1]", ""}},
+		{"/bin/sh -c 'x %{sender:raw}'", false, []string{"/bin/sh", "-c", "x :touch::IFS::tmp:x:@example.com"}},
+		{"/bin/sh -c %{sender:raw}", false, []string{"/bin/sh", "-c", ":touch::IFS::tmp:x:@example.com"}},
+		{"/usr/bin/perl -ne %{sender:raw}", false, []string{"/usr/bin/perl", "-ne", ":touch::IFS::tmp:x:@example.com"}},
+		{"/usr/bin/ssh h x %{sender:raw}", false, []string{"/usr/bin/ssh", "h", "x", ":touch::IFS::tmp:x:@example.com"}},
 		{"/bin/date +%s 100%%", false, []string{"/bin/date", "+%s", "100%"}},
 		{"  /bin/x\ty  ", false, []string{"/bin/x", "y"}},
 		{"deliver %{sender:raw}", true, []string{"deliver :touch::IFS::tmp:x:@example.com"}},
@@ -144,22 +148,56 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-func TestWrap(t *testing.T) {
-	if got := Wrap("/usr/bin/filter | %{mda}", "/bin/x %{rcpt}"); got != "/usr/bin/filter | /bin/x %{rcpt}" {
-		t.Errorf("wrapped: %q", got)
+func TestCheckPlace(t *testing.T) {
+	tests := []struct {
+		pattern, wrong string
+		offset         int
+	}{
+		{"~/%{rcpt.user[0]:lowercase}/%{nosuch}", "%{nosuch}", 28},
+		{"100%% %{rcpt:upper}%{x}", "%{rcpt:upper}", 6},
+		{"%s %{rcpt", "%{rcpt", 3},
+		{"a %{mda} b", "%{mda}", 2},
+	}
+	for _, tt := range tests {
+		var e *Error
+		if err := Check(tt.pattern); !errors.As(err, &e) || e.Offset != tt.offset || e.Specifier != tt.wrong {
+			t.Errorf("Check(%q): %+v, want %q at %d", tt.pattern, e, tt.wrong, tt.offset)
+		}
+	}
+	if err := CheckWrapper("x %{mda} %{mda:raw} %{rcpt}"); err != nil {
+		t.Error(err)
+	}
+	if CheckWrapper("x %{mda:lowercase}") == nil || CheckWrapper("%{nosuch}") == nil {
+		t.Error("CheckWrapper is content with anything")
 	}
 }
 
-func FuzzFormat(f *testing.F) {
+func TestWrap(t *testing.T) {
+	tests := []struct{ wrapper, command, want string }{
+		{"/usr/bin/filter | %{mda}", "/bin/x %{rcpt}", "/usr/bin/filter | /bin/x %{rcpt}"},
+		{"a '%{mda:raw}' %%{mda} %{mda}%{rcpt}", "%{mda}", "a '%{mda}' %%{mda} %{mda}%{rcpt}"},
+		{"/bin/other", "/bin/x", "/bin/other"},
+	}
+	for _, tt := range tests {
+		if got, err := Wrap(tt.wrapper, tt.command); got != tt.want || err != nil {
+			t.Errorf("Wrap(%q, %q) = %q, %v, want %q", tt.wrapper, tt.command, got, err, tt.want)
+		}
+	}
+	if _, err := Wrap(strings.Repeat("%{mda}", 1000), strings.Repeat("x", 1000)); err == nil {
+		t.Error("a wrapped command without a limit")
+	}
+}
+
+func FuzzPath(f *testing.F) {
 	f.Add("~/%{sender}/%{rcpt.user[1:-1]:raw|strip}", "a/../b", "x'|${y}`z`")
 	f.Add("%{dest[0]:lowercase[0]}%%{", "..", "-")
 	f.Add("%{rcpt:raw}%{mbox.from:uppercase}", "\"; rm", "\x00\n")
 	f.Fuzz(func(t *testing.T, pattern, local, domain string) {
 		a := address.Address{Local: local, Domain: domain}
 		v := Vars{Sender: a, Rcpt: a, Dest: a, User: local, Directory: "/home/x", Delim: "+"}
-		check := CheckFormat(pattern)
-		if _, err := Format(pattern, v); check != nil && err == nil {
-			t.Errorf("Format(%q) takes what CheckFormat refuses: %v", pattern, check)
+		check := Check(pattern)
+		if _, err := Path(pattern, v); check != nil && err == nil {
+			t.Errorf("Path(%q) takes what Check refuses: %v", pattern, check)
 		}
 		// The values alone, without the text around them.
 		err := scan(pattern, func(_ string, s *specifier) error {
@@ -173,7 +211,7 @@ func FuzzFormat(f *testing.F) {
 			if s.raw && strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r > '~' }) {
 				t.Errorf("%q, %+v: raw path %q", pattern, s, path)
 			}
-			text, err := s.argument(v, true)
+			text, err := s.argument(v, shellText)
 			if i := strings.IndexFunc(text, func(r rune) bool { return r > '~' || !safe(byte(r)) }); i >= 0 || err != nil {
 				t.Errorf("%q, %+v: shell text %q, %v", pattern, s, text, err)
 			}
@@ -186,26 +224,37 @@ func FuzzFormat(f *testing.F) {
 }
 
 func FuzzCommand(f *testing.F) {
-	f.Add("/bin/x -f %{sender} '%{rcpt:raw} y'", "`id`")
-	f.Add("x \"%{sender}\" | y", "$(id)")
-	f.Add("%%{sender}", "a")
-	f.Fuzz(func(t *testing.T, command, local string) {
-		// What a shell gets does not depend on more than the safe characters of a value.
-		a := address.Address{Local: local, Domain: "x"}
-		argv, shell, err := Command(command, Vars{Sender: a, Rcpt: a, Dest: a, User: local})
+	f.Add("/bin/x -f %{sender} '%{rcpt:raw} y'", "`id`", "d")
+	f.Add("x \"%{sender}\" | y", "$(id)", "")
+	f.Add("/bin/sh -c %{sender:raw}", "a", "b")
+	f.Fuzz(func(t *testing.T, command, local, domain string) {
+		v := hostile(local, domain)
+		argv, shell, err := Command(command, v)
 		if err != nil {
 			return
 		}
-		if shell != (len(argv) == 1 && !plain(command)) {
-			t.Errorf("%q: %q, shell %v", command, argv, shell)
+		if shell {
+			checkOutline(t, command, v)
+			return
 		}
-		if !shell && strings.Contains(strings.Join(argv, ""), "\x00") && !strings.Contains(command, "\x00") {
-			t.Errorf("%q: NUL in %q", command, argv)
+		// The words are those of the pattern: no value makes or ends one.
+		words, plain := plainWords(command)
+		if !plain || len(words) != len(argv) {
+			t.Fatalf("%q: %q of %q", command, argv, words)
+		}
+		for i, arg := range argv {
+			if strings.ContainsAny(arg, "\x00\n") {
+				t.Errorf("%q: control character in %q", command, arg)
+			}
+			if raw := interpreted(words) || strings.ContainsAny(words[i], " \t"); raw && strings.ContainsFunc(local+domain, shellSpecial) {
+				want, err := expandCommand(words[i], harmless, shellText)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.ReplaceAll(outline(arg), "w", "") != strings.ReplaceAll(outline(want), "w", "") {
+					t.Errorf("%q: %q could be text of a shell", command, arg)
+				}
+			}
 		}
 	})
-}
-
-func plain(command string) bool {
-	_, ok := plainWords(command)
-	return ok
 }
