@@ -122,12 +122,16 @@ func (e *entry) parse(line string, kind config.TableKind) (config.TableKind, err
 }
 
 // cutEntry splits at the first blank or colon that is not inside leading brackets, which
-// hold an IPv6 address. "key : value" is taken for what it is meant to be; "key
+// hold an IPv6 address, or of a URL. "key : value" is taken for what it is meant to be; "key
 // :include:/path" keeps its colons.
 func cutEntry(line string) (key, value string) {
 	start := 0
 	if line[0] == '[' {
 		start = max(strings.IndexByte(line, ']'), 0)
+	} else if i := strings.IndexAny(line, " \t:"); i > 0 && strings.HasPrefix(line[i:], "://") {
+		if start = strings.IndexAny(line, " \t"); start < 0 {
+			return line, ""
+		}
 	}
 	i := strings.IndexAny(line[start:], " \t:")
 	if i < 0 {

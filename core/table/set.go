@@ -26,6 +26,9 @@ type Sources struct {
 	Users    Users                               // nil: no table of users
 	ReadFile func(path string) ([]byte, error)   // nil: a file of at most MaxFile octets
 	Open     func(t config.Table) (Table, error) // backends other than static and file; nil: none
+	// Valid says what is wrong with an entry of a table in memory that is to serve a service,
+	// whose value is empty in a list; nil: nothing is.
+	Valid func(service Service, key, value string) error
 }
 
 // Set holds the tables of a configuration by name.
@@ -71,9 +74,13 @@ func (src *Sources) open(t config.Table) (Table, error) {
 			entries[i] = entry{key: e.Key, value: e.Value}
 		}
 		source := fmt.Sprintf("%s:%d", t.Pos.File, t.Pos.Line)
-		return newStatic(newContents(source, t.Kind, entries, src.Facts.SubAddrDelim)), nil
+		opened := newStatic(newContents(source, t.Kind, entries, src.Facts.SubAddrDelim))
+		opened.valid = src.Valid
+		return opened, nil
 	case "file":
-		return openFile(t.Path, src.Facts.SubAddrDelim, src.ReadFile)
+		opened, err := openFile(t.Path, src.Facts.SubAddrDelim, src.ReadFile)
+		opened.valid = src.Valid
+		return opened, err
 	case "getpwnam":
 		if src.Users != nil {
 			return systemUsers{src.Users}, nil
@@ -150,6 +157,42 @@ func (s *Set) Fetch(ctx context.Context, name string, service Service) (string, 
 		return "", false, err
 	}
 	return t.Fetch(ctx, service)
+}
+
+// List gives at most most entries of a table that Fetch would give, in order and each once.
+// For a table that can only be asked for the next one, these are those up to the first that
+// comes again.
+func (s *Set) List(ctx context.Context, name string, service Service, most int) ([]string, error) {
+	t, err := s.Table(name)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	if l, ok := t.(lister); ok {
+		list, err = l.list(service)
+	} else {
+		list, err = fetchAll(ctx, t, service, most)
+	}
+	slices.Sort(list)
+	list = slices.Compact(list)
+	return list[:min(len(list), most)], err
+}
+
+// lister is a table that has its entries at hand.
+type lister interface {
+	list(service Service) ([]string, error)
+}
+
+func fetchAll(ctx context.Context, t Table, service Service, most int) ([]string, error) {
+	var list []string
+	for len(list) < most {
+		value, found, err := t.Fetch(ctx, service)
+		if err != nil || !found || slices.Contains(list, value) {
+			return list, err
+		}
+		list = append(list, value)
+	}
+	return list, nil
 }
 
 // Prepare says that a table will be asked for a service.

@@ -117,8 +117,9 @@ func (c *contents) usable(service Service) error {
 
 // static is a table in memory. File tables exchange its contents.
 type static struct {
-	now  atomic.Pointer[contents]
-	next atomic.Uint32 // of Fetch
+	now   atomic.Pointer[contents]
+	next  atomic.Uint32 // of Fetch
+	valid func(service Service, key, value string) error
 
 	mu       sync.Mutex // guards prepared and reloads
 	prepared [serviceCount]bool
@@ -156,12 +157,35 @@ func (t *static) Fetch(context.Context, Service) (string, bool, error) {
 	return c.entries[n%uint32(len(c.entries))].key, true, nil
 }
 
+func (t *static) list(Service) ([]string, error) {
+	c := t.now.Load()
+	keys := make([]string, len(c.entries))
+	for i := range c.entries {
+		keys[i] = c.entries[i].key
+	}
+	return keys, nil
+}
+
+// check reports what keeps contents from serving a service.
+func (t *static) check(c *contents, service Service) error {
+	if err := c.usable(service); err != nil || t.valid == nil {
+		return err
+	}
+	for i := range c.entries {
+		e := &c.entries[i]
+		if err := t.valid(service, e.key, e.value); err != nil {
+			return fmt.Errorf("%s: %w", c.where(e), err)
+		}
+	}
+	return nil
+}
+
 // Prepare builds the index of a service now and remembers it for reloads.
 func (t *static) Prepare(service Service) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.prepared[service] = true
-	return t.now.Load().usable(service)
+	return t.check(t.now.Load(), service)
 }
 
 // Reload has nothing to do for a table written in smtpd.conf.
@@ -179,7 +203,7 @@ func (t *static) replace(load func() (*contents, error)) error {
 		if !used {
 			continue
 		}
-		if err := c.usable(Service(s)); err != nil {
+		if err := t.check(c, Service(s)); err != nil {
 			return err
 		}
 	}
