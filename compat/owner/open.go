@@ -19,6 +19,24 @@ func GID(fi fs.FileInfo) (int, bool) {
 	return int(st.Gid), true
 }
 
+// Open opens a regular file for reading, also through symbolic links. A pipe without a
+// writer does not hold us up.
+func Open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: ErrNotRegular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // OpenRegular opens a file of a user for reading. The last part of the path must not be a
 // symbolic link, the file must have one name only, and a pipe without a writer does not
 // hold us up.

@@ -28,6 +28,17 @@ func TestOpenRegular(t *testing.T) {
 	must(syscall.Mkfifo(path("fifo"), 0o600))
 
 	for name, want := range map[string]error{
+		"good": nil, "missing": fs.ErrNotExist, "symlink": nil, "hardlink": nil, "dir": ErrNotRegular, "fifo": ErrNotRegular,
+	} {
+		f, err := Open(path(name))
+		if !errors.Is(err, want) {
+			t.Errorf("Open %s: %v, want %v", name, err, want)
+		}
+		if err == nil {
+			f.Close()
+		}
+	}
+	for name, want := range map[string]error{
 		"good": nil, "missing": fs.ErrNotExist, "symlink": ErrNotRegular,
 		"hardlink": ErrNotRegular, "dir": ErrNotRegular, "fifo": ErrNotRegular,
 	} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/core/config"
 )
 
@@ -45,15 +46,10 @@ func (f *file) load() (*contents, error) {
 func (f *file) Reload(context.Context) error { return f.replace(f.load) }
 
 // ReadFile reads a regular file of at most most octets.
-func ReadFile(path string, most int64) ([]byte, error) {
-	st, err := os.Stat(path) // before opening: a fifo would block
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	fd, err := os.Open(path)
+func ReadFile(path string, most int64) ([]byte, error) { return readOpened(owner.Open, path, most) }
+
+func readOpened(open func(string) (*os.File, error), path string, most int64) ([]byte, error) {
+	fd, err := open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
+	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/core/config"
 )
 
@@ -24,7 +26,8 @@ type Facts struct {
 type Sources struct {
 	Facts    Facts
 	Users    Users                               // nil: no table of users
-	ReadFile func(path string) ([]byte, error)   // nil: a file of at most MaxFile octets
+	OpenFile func(path string) (*os.File, error) // gives a regular file; nil: owner.Open
+	ReadFile func(path string) ([]byte, error)   // nil: what OpenFile gives, at most MaxFile octets
 	Open     func(t config.Table) (Table, error) // backends other than static and file; nil: none
 	// Valid says what is wrong with an entry of a table in memory that is to serve a service,
 	// whose value is empty in a list; nil: nothing is.
@@ -37,8 +40,11 @@ type Set struct{ tables map[string]Table }
 // NewSet reads the declared tables and adds the built-in ones. It reports every table
 // that cannot be used, each with its place.
 func NewSet(tables []config.Table, src Sources) (*Set, error) {
+	if src.OpenFile == nil {
+		src.OpenFile = owner.Open
+	}
 	if src.ReadFile == nil {
-		src.ReadFile = func(path string) ([]byte, error) { return ReadFile(path, MaxFile) }
+		src.ReadFile = func(path string) ([]byte, error) { return readOpened(src.OpenFile, path, MaxFile) }
 	}
 	s := &Set{tables: builtin(src.Facts)}
 	if src.Users != nil {
