@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/core/config"
@@ -64,6 +66,7 @@ func NewSet(tables []config.Table, src Sources) (*Set, error) {
 		s.tables[t.Name] = opened
 	}
 	if err := errors.Join(errs...); err != nil {
+		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -208,6 +211,40 @@ func (s *Set) Prepare(name string, service Service) error {
 		return err
 	}
 	return t.Prepare(service)
+}
+
+// Serves reports whether a table can answer for a service at all. Only programs differ:
+// they say which they serve, and they alone may serve auth.
+func (s *Set) Serves(name string, service Service) bool {
+	t, err := s.Table(name)
+	if err != nil {
+		return false
+	}
+	if p, ok := t.(*Program); ok {
+		return p.Serves(service)
+	}
+	return service != Auth
+}
+
+// Close ends the programs that serve tables and closes files.
+func (s *Set) Close() error {
+	var errs []error
+	for _, t := range s.tables {
+		if c, ok := t.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Retire ends each program of the set when it was not asked for so long. The set is not
+// the one in use any more, but sessions that began with it may go on.
+func (s *Set) Retire(idle time.Duration) {
+	for _, t := range s.tables {
+		if p, ok := t.(*Program); ok {
+			p.Retire(idle)
+		}
+	}
 }
 
 // Reload takes up changes of one table.
