@@ -29,6 +29,7 @@ func linux() Facts {
 		},
 		MailnameFile: "/etc/mailname",
 		Service:      "smtpd",
+		CryptMethod:  "6",
 	}
 }
 
@@ -52,6 +53,7 @@ func openbsd() Facts {
 		CAFiles:       []string{"/etc/ssl/cert.pem"},
 		MailnameFile:  "/etc/mail/mailname",
 		Service:       "godwit",
+		CryptMethod:   "2b",
 	}
 }
 
@@ -78,6 +80,7 @@ func freebsd() Facts {
 		},
 		MailnameFile: "/usr/local/etc/mail/mailname",
 		Service:      "smtpd",
+		CryptMethod:  "6",
 	}
 }
 
@@ -107,6 +110,7 @@ func netbsd() Facts {
 		},
 		MailnameFile: "/usr/pkg/etc/smtpd/mailname",
 		Service:      "smtpd",
+		CryptMethod:  "2a",
 	}
 }
 
@@ -130,5 +134,6 @@ func darwin() Facts {
 		CAFiles:       []string{"/etc/ssl/cert.pem"},
 		MailnameFile:  "/usr/local/etc/smtpd/mailname",
 		Service:       "org.godwit.smtpd",
+		CryptMethod:   "6",
 	}
 }

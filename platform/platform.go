@@ -42,6 +42,7 @@ type Facts struct {
 	CAFiles       []string // the first that exists holds the trusted authorities
 	MailnameFile  string   // its first line is the server's name
 	Service       string   // the daemon's name to the service manager
+	CryptMethod   string   // sign of the best hash that crypt(3) and core/password both know
 }
 
 // Current gives the facts of the system that this program was built for.

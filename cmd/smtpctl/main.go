@@ -73,6 +73,12 @@ func run(args []string, path string) int {
 	if err != nil {
 		return failed(err)
 	}
+	if req.Op == control.Encrypt {
+		if err := encrypt(req.Name, os.Stdin, os.Stdout); err != nil {
+			return failed(err)
+		}
+		return 0
+	}
 	if req.Op.Alone() {
 		return failed(errors.New("this command is not supported yet"))
 	}

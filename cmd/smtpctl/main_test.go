@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/godwit-mta/godwit/core/password"
 )
 
 // The test binary is the program when this is set; its argv[0] is the name that counts.
@@ -51,7 +53,9 @@ func TestWithoutDaemon(t *testing.T) {
 		{"smtpctl", []string{"show", "envelope", "zz"}, "", 255, "show envelope <evpid>"},
 		{"smtpctl", []string{"-x"}, "", 1, "unknown option -- x"},
 		{"smtpctl", []string{"show", "queue"}, "", 1, "is it running?"},
-		{"smtpctl", []string{"encrypt", "x"}, "", 1, "not supported yet"},
+		{"smtpctl", []string{"encrypt", "x"}, "", 0, "$"},
+		{"smtpctl", []string{"encrypt"}, strings.Repeat("x", 2000) + "\n", 1, "too long"},
+		{"smtpctl", []string{"spf", "walk"}, "", 1, "not supported yet"},
 		{"/usr/bin/mailq", nil, "", 1, "is it running?"},
 		{"newaliases", nil, "", 1, "newaliases: "},
 		{"sendmail", []string{"joe@example.org"}, "Subject: x\n\nbody\n", 75, "is it running?"},
@@ -63,6 +67,15 @@ func TestWithoutDaemon(t *testing.T) {
 		status, stdout, stderr := call(t, c.name, c.stdin, c.args...)
 		if status != c.status || !strings.Contains(stdout+stderr, c.want) {
 			t.Errorf("%s %q: status %d, want %d\n%s%s", c.name, c.args, status, c.status, stdout, stderr)
+		}
+	}
+}
+
+func TestEncrypt(t *testing.T) {
+	for _, args := range [][]string{{"encrypt", "a secret"}, {"encrypt"}} {
+		_, stdout, stderr := call(t, "smtpctl", "a secret\n", args...)
+		if ok, err := password.Verify(strings.TrimSuffix(stdout, "\n"), "a secret"); !ok || err != nil {
+			t.Errorf("%q: %q, %q: %v", args, stdout, stderr, err)
 		}
 	}
 }
