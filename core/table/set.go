@@ -37,7 +37,10 @@ type Sources struct {
 }
 
 // Set holds the tables of a configuration by name.
-type Set struct{ tables map[string]Table }
+type Set struct {
+	tables map[string]Table
+	facts  Facts
+}
 
 // NewSet reads the declared tables and adds the built-in ones. It reports every table
 // that cannot be used, each with its place.
@@ -48,7 +51,7 @@ func NewSet(tables []config.Table, src Sources) (*Set, error) {
 	if src.ReadFile == nil {
 		src.ReadFile = func(path string) ([]byte, error) { return readOpened(src.OpenFile, path, MaxFile) }
 	}
-	s := &Set{tables: builtin(src.Facts)}
+	s := &Set{tables: builtin(src.Facts), facts: src.Facts}
 	if src.Users != nil {
 		s.tables[config.GetPwNam] = systemUsers{src.Users}
 	}
