@@ -8,10 +8,8 @@ require (
 	github.com/go-crypt/crypt v0.14.15
 	github.com/kardianos/service v1.3.0
 	github.com/miekg/dns v1.1.73
+	golang.org/x/net v0.57.0
 	golang.org/x/sys v0.49.0
 )
 
-require (
-	github.com/go-crypt/x v0.4.16 // indirect
-	golang.org/x/net v0.57.0 // indirect
-)
+require github.com/go-crypt/x v0.4.16 // indirect

@@ -1,4 +1,22 @@
-// Package netif names the network interfaces of the host and their addresses.
+// Package netif names the network interfaces of the host, their groups and their
+// addresses, and tells when they change.
+//
+// OpenBSD, FreeBSD and DragonFly have groups of interfaces, which ifconfig(8) lists; the
+// kernel is asked for their members. On OpenBSD "egress" is such a group, which the kernel
+// keeps by the default routes. Where the system has no group of that name, these three
+// are made here:
+//
+//	all     every interface
+//	lo      the loopback interfaces; on Linux it is also the name of the only one
+//	egress  the interfaces of the default routes, IPv4 and IPv6
+//
+// The default routes are read from the routing table: by netlink on Linux, in the tables
+// "main" and "default" only, so that the routes of a policy, such as those of a tunnel, do
+// not count; by sysctl(3) elsewhere, which gives the table of the process. On macOS those
+// that are good for one interface only do not count: every tunnel of the system has one.
+//
+// A change is told by a netlink socket on Linux and a routing socket on the other
+// systems. Where there is none, the channel of Watch goes by the clock.
 package netif
 
 import (
@@ -7,9 +25,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 )
 
-// ErrNotFound is an interface that does not exist or is not up.
+// ErrNotFound is a name that is neither an interface nor a group.
 var ErrNotFound = errors.New("netif: no such interface")
 
 // Address is one address of one interface. A link-local IPv6 address carries the
@@ -38,22 +57,16 @@ func All() ([]Address, error) {
 	return all, nil
 }
 
-// Addresses gives the addresses of one interface. An interface that is up and has none
-// gives an empty list.
-func Addresses(name string) ([]Address, error) {
-	i, err := net.InterfaceByName(name)
-	if err != nil || i.Flags&net.FlagUp == 0 {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
-	}
-	return of(i)
-}
-
+// of gives the addresses of an interface, none when it has gone meanwhile.
 func of(i *net.Interface) ([]Address, error) {
 	if i.Flags&net.FlagUp == 0 {
 		return nil, nil
 	}
 	addrs, err := i.Addrs()
 	if err != nil {
+		if _, gone := net.InterfaceByName(i.Name); gone != nil {
+			return nil, nil
+		}
 		return nil, fmt.Errorf("netif: %s: %w", i.Name, err)
 	}
 	var list []Address
@@ -76,29 +89,62 @@ func of(i *net.Interface) ([]Address, error) {
 	return list, nil
 }
 
-// Default gives the names of the interfaces that lead to the rest of the world, which
-// OpenBSD calls the group "egress". The kernel is asked which address it would send
-// from; nothing is sent. Without a default route the list is empty.
-func Default() ([]string, error) {
-	all, err := All()
-	if err != nil {
+// Find gives those of the addresses that a name stands for: the name of an interface or
+// of a group. An interface that is down or has no address, and a group without members,
+// give an empty list. The error is ErrNotFound when there is neither.
+func Find(all []Address, name string) ([]Address, error) {
+	list := pick(all, func(a Address) bool { return a.Interface == name })
+	if len(list) > 0 {
+		return list, nil
+	}
+	if _, err := net.InterfaceByName(name); err == nil {
+		return nil, nil
+	}
+	members, err := group(name)
+	switch {
+	case err == nil:
+		return pick(all, func(a Address) bool { return slices.Contains(members, a.Interface) }), nil
+	case !errors.Is(err, ErrNotFound):
 		return nil, err
 	}
-	var names []string
-	// Addresses for documentation (RFC 5737 section 3, RFC 3849): only the default
-	// route leads to them.
-	for _, far := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
-		conn, err := net.Dial("udp", far)
+	switch name {
+	case "all":
+		return all, nil
+	case "lo":
+		return pick(all, func(a Address) bool { return a.Loopback }), nil
+	case "egress":
+		members, err := defaultRoutes()
 		if err != nil {
-			continue // no route for this family
+			return nil, fmt.Errorf("netif: default routes: %w", err)
 		}
-		local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-		conn.Close()
-		for _, a := range all {
-			if a.Addr == local && !a.Loopback && !slices.Contains(names, a.Interface) {
-				names = append(names, a.Interface)
-			}
+		return pick(all, func(a Address) bool { return slices.Contains(members, a.Interface) }), nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+}
+
+func pick(all []Address, take func(Address) bool) (list []Address) {
+	for _, a := range all {
+		if take(a) {
+			list = append(list, a)
 		}
 	}
-	return names, nil
+	return list
+}
+
+// names gives the names of interfaces. Those that have gone meanwhile are left out.
+func names(indexes []int) (list []string) {
+	for _, index := range indexes {
+		i, err := net.InterfaceByIndex(index)
+		if err == nil && !slices.Contains(list, i.Name) {
+			list = append(list, i.Name)
+		}
+	}
+	return list
+}
+
+// Absent reports whether listening failed because the host does not have the address, or
+// cannot use it yet, such as an IPv6 address that is still being checked for duplicates.
+func Absent(err error) bool {
+	return errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) ||
+		errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO)
 }

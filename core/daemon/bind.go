@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/netif"
-	"github.com/godwit-mta/godwit/core/config"
 )
 
 // bindings are the sockets that the parent has opened. They stay open while members come
@@ -19,7 +17,15 @@ import (
 type bindings struct {
 	control *net.UnixListener
 	smtp    map[netip.AddrPort]*net.TCPListener
-	current []boundListener // what the members are to listen on, in the order of sockets
+	now     binding
+}
+
+// binding is what the members know, or are to know, of the host's addresses.
+type binding struct {
+	listeners  []boundListener // that are open, in the order of sockets
+	interfaces []netip.Addr
+	missing    []string // a line for what is waited for
+	shadowed   []string // a line for those that have no effect
 }
 
 func newBindings() *bindings { return &bindings{smtp: make(map[netip.AddrPort]*net.TCPListener)} }
@@ -50,27 +56,49 @@ func (b *bindings) openControl(path string) error {
 	return nil
 }
 
-// open opens what the configuration listens on and is not open yet, and gives that.
-func (b *bindings) open(cfg *config.Config) ([]netip.AddrPort, error) {
-	want, err := b.resolve(cfg)
-	if err != nil {
-		return nil, err
-	}
+// open opens what a plan has and is not open yet, and gives that. Every address has a
+// socket of its own: where "all" and a single address overlap, the earlier line decides
+// about that address, which one socket for all addresses would not allow on every system.
+//
+// An address that the host does not have is waited for. Any other failure is an error, or
+// is waited for as well when patient.
+func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error) {
+	next := binding{interfaces: plan.interfaces, missing: plan.missing, shadowed: plan.shadowed}
 	var opened []netip.AddrPort
-	for _, w := range want {
-		if b.smtp[w.Addr] != nil {
-			continue
+	for _, w := range plan.want {
+		if b.smtp[w.Addr] == nil {
+			l, err := listen(w.Addr)
+			switch {
+			case err == nil:
+			case netif.Absent(err):
+				next.missing = append(next.missing, listenText(&w.Listener, "%s: this host does not have the address", w.Addr.Addr()))
+				continue
+			case patient:
+				next.missing = append(next.missing, listenText(&w.Listener, "%s: %v", w.Addr, err))
+				continue
+			default:
+				b.discard(opened)
+				return nil, errors.New(listenText(&w.Listener, "%s: %v%s", w.Addr, err, b.overlap(w.Addr)))
+			}
+			b.smtp[w.Addr] = l
+			opened = append(opened, w.Addr)
 		}
-		l, err := listen(w.Addr)
-		if err != nil {
-			b.discard(opened)
-			return nil, fmt.Errorf("%s:%d: listen on %s: %w", w.Pos.File, w.Pos.Line, w.Addr, err)
-		}
-		b.smtp[w.Addr] = l
-		opened = append(opened, w.Addr)
+		next.listeners = append(next.listeners, w)
 	}
-	b.current = want
+	b.now = next
 	return opened, nil
+}
+
+// overlap is an explanation of a failure when a socket of ours has the same port: Linux
+// does not allow one address and every address beside each other.
+func (b *bindings) overlap(addr netip.AddrPort) string {
+	for have := range b.smtp {
+		if have.Port() == addr.Port() && have.Addr().Is4() == addr.Addr().Is4() &&
+			(have.Addr().IsUnspecified() || addr.Addr().IsUnspecified()) {
+			return fmt.Sprintf("; %s is used by smtpd itself, \"all\" can stand beside other addresses", have)
+		}
+	}
+	return ""
 }
 
 func listen(addr netip.AddrPort) (*net.TCPListener, error) {
@@ -97,7 +125,7 @@ func (b *bindings) discard(opened []netip.AddrPort) {
 // prune closes what the configuration does not listen on any more.
 func (b *bindings) prune() {
 	for addr, l := range b.smtp {
-		if !slices.ContainsFunc(b.current, func(w boundListener) bool { return w.Addr == addr }) {
+		if !slices.ContainsFunc(b.now.listeners, func(w boundListener) bool { return w.Addr == addr }) {
 			l.Close()
 			delete(b.smtp, addr)
 		}
@@ -106,17 +134,24 @@ func (b *bindings) prune() {
 
 // sockets gives copies of the sockets that a role serves.
 func (b *bindings) sockets(role Role) []*os.File {
-	var files []*os.File
 	switch role {
 	case Control:
 		if f, err := b.control.File(); err == nil {
-			files = append(files, f)
+			return []*os.File{f}
 		}
 	case Dispatcher:
-		for _, w := range b.current {
-			if f, err := b.smtp[w.Addr].File(); err == nil {
-				files = append(files, f)
-			}
+		return b.copies(b.now.listeners)
+	}
+	return nil
+}
+
+// copies gives a copy of the socket of each listener, fewer when descriptors run out: the
+// dispatcher counts them.
+func (b *bindings) copies(listeners []boundListener) []*os.File {
+	var files []*os.File
+	for _, w := range listeners {
+		if f, err := b.smtp[w.Addr].File(); err == nil {
+			files = append(files, f)
 		}
 	}
 	return files
@@ -129,54 +164,4 @@ func (b *bindings) close() {
 	for _, l := range b.smtp {
 		l.Close()
 	}
-}
-
-// resolve turns interfaces and host names into addresses.
-func (b *bindings) resolve(cfg *config.Config) ([]boundListener, error) {
-	var out []boundListener
-	for _, l := range cfg.Listeners {
-		addrs, err := interfaceAddrs(l.Interface)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: listen on %s: %w", l.Pos.File, l.Pos.Line, l.Interface, err)
-		}
-		found := false
-		for _, a := range addrs {
-			if l.Family == "inet4" && !a.Is4() || l.Family == "inet6" && !a.Is6() {
-				continue
-			}
-			found = true
-			addr := netip.AddrPortFrom(a, l.Port)
-			if !slices.ContainsFunc(out, func(o boundListener) bool { return o.Addr == addr }) {
-				out = append(out, boundListener{l, addr})
-			}
-		}
-		if !found {
-			return nil, fmt.Errorf("%s:%d: listen on %s: no address of family %s", l.Pos.File, l.Pos.Line, l.Interface, l.Family)
-		}
-	}
-	return out, nil
-}
-
-// interfaceAddrs gives the addresses of what stands after "listen on".
-func interfaceAddrs(name string) ([]netip.Addr, error) {
-	if a, err := netip.ParseAddr(name); err == nil {
-		return []netip.Addr{a.Unmap()}, nil
-	}
-	if on, err := netif.Addresses(name); err == nil && len(on) > 0 {
-		addrs := make([]netip.Addr, len(on))
-		for i, a := range on {
-			addrs[i] = a.Addr
-		}
-		return addrs, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-	if err != nil {
-		return nil, errors.New("neither an interface nor a host name with an address")
-	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
-	return addrs, nil
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/godwit-mta/godwit/compat/netif"
 	"github.com/godwit-mta/godwit/core/config"
 )
 
@@ -67,16 +65,8 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	interfaces, err := netif.All()
-	if err != nil {
-		return nil, err
-	}
-	addrs := make([]netip.Addr, len(interfaces))
-	for i, a := range interfaces {
-		addrs[i] = a.Addr
-	}
 	p.generation++
-	d, err := p.dispatcherPart(cfg, chains, addrs)
+	d, err := p.dispatcherPart(cfg, chains)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +75,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Crypto:     &cryptoConfig{Generation: p.generation, Keys: keys},
 		Dispatcher: d,
 		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
-			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: addrs,
+			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: p.bound.now.interfaces,
 			DaemonUser: p.opts.Facts.Users.Daemon},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
@@ -93,10 +83,10 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 	}, nil
 }
 
-func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM, addrs []netip.Addr) (*dispatcherConfig, error) {
+func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatcherConfig, error) {
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
-		MaxMails: cfg.MaxMails, Listeners: p.bound.current, Socket: cfg.Socket, Chains: chains,
-		MTALimits: cfg.MTALimits, Interfaces: addrs, PausedSMTP: p.opts.PausedSMTP}
+		MaxMails: cfg.MaxMails, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
+		MTALimits: cfg.MTALimits, Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
 	verified := false
 	for _, a := range cfg.Actions {
 		if a.Method != config.RelayMethod {

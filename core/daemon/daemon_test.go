@@ -97,6 +97,8 @@ type lab struct {
 	conf   string
 	reload chan struct{}
 	stop   func() error
+
+	network *network // nil: the host's
 }
 
 func freePort(t *testing.T) int {
@@ -112,7 +114,13 @@ func freePort(t *testing.T) int {
 // "joe" is in the table people.
 func start(t *testing.T, conf string) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir(), log: &watch{more: make(chan struct{})}, reload: make(chan struct{})}
+	return startOn(t, nil, conf)
+}
+
+// startOn is start on a host with other interfaces and names.
+func startOn(t *testing.T, n *network, conf string) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir(), log: &watch{more: make(chan struct{})}, reload: make(chan struct{}), network: n}
 	port := freePort(t)
 	l.addr = fmt.Sprintf("127.0.0.1:%d", port)
 	l.conf = filepath.Join(l.dir, "smtpd.conf")
@@ -147,7 +155,7 @@ func (l *lab) launch() {
 	logger := trace.New(l.log)
 	opts := Options{Version: "test", ConfigFile: l.conf, Spool: filepath.Join(l.dir, "spool"),
 		Socket: filepath.Join(l.dir, "sock"), Facts: facts, Log: logger, Sink: l.log, InProcess: true,
-		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }}
+		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }, network: l.network}
 	go func() { ended <- Run(ctx, opts) }()
 	l.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	select {

@@ -41,6 +41,7 @@ type dispatcherRole struct {
 // the one with which they began.
 type dispatcherSettings struct {
 	dispatcherConfig
+	certs     map[string]*tls.Certificate // by the name of the pki
 	listeners []*listener
 	local     *listener // behind the control socket
 	accepting sync.WaitGroup
@@ -78,28 +79,13 @@ func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
 	if err := r.Decode(&s.dispatcherConfig); err != nil {
 		return err
 	}
-	if len(sockets) != len(s.Listeners) {
-		return fmt.Errorf("dispatcher: %d sockets for %d listeners", len(sockets), len(s.Listeners))
-	}
-	certs, err := d.certificates(s)
-	if err != nil {
+	defer closeFiles(sockets)
+	var err error
+	if s.certs, err = d.certificates(s); err != nil {
 		return err
 	}
-	defer func() {
-		for _, f := range sockets {
-			f.Close()
-		}
-	}()
-	for i, f := range sockets {
-		l, err := s.listener(&s.Listeners[i], certs)
-		if err == nil {
-			l.socket, err = net.FileListener(f)
-		}
-		if err != nil {
-			s.close()
-			return err
-		}
-		s.listeners = append(s.listeners, l)
+	if s.listeners, err = s.listen(s.Listeners, sockets); err != nil {
+		return err
 	}
 	s.local = s.localListener()
 	if err := d.relay.prepare(s); err != nil {
@@ -110,8 +96,30 @@ func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
 	return nil
 }
 
-func (s *dispatcherSettings) close() {
-	for _, l := range s.listeners {
+// listen makes listeners of sockets.
+func (s *dispatcherSettings) listen(bound []boundListener, sockets []*os.File) ([]*listener, error) {
+	if len(sockets) != len(bound) {
+		return nil, fmt.Errorf("dispatcher: %d sockets for %d listeners", len(sockets), len(bound))
+	}
+	var made []*listener
+	for i, f := range sockets {
+		l, err := s.listener(&bound[i])
+		if err == nil {
+			l.socket, err = net.FileListener(f)
+		}
+		if err != nil {
+			closeListeners(made)
+			return nil, err
+		}
+		made = append(made, l)
+	}
+	return made, nil
+}
+
+func (s *dispatcherSettings) close() { closeListeners(s.listeners) }
+
+func closeListeners(list []*listener) {
+	for _, l := range list {
 		l.socket.Close()
 	}
 }
@@ -129,7 +137,7 @@ func (d *dispatcherRole) activate() {
 	if old != nil {
 		old.close()
 	}
-	d.listen(d.cfg.Load())
+	d.listen(d.cfg.Load(), d.cfg.Load().listeners)
 }
 
 func (d *dispatcherRole) abandon() {
@@ -139,8 +147,8 @@ func (d *dispatcherRole) abandon() {
 	}
 }
 
-func (d *dispatcherRole) listen(s *dispatcherSettings) {
-	for _, l := range s.listeners {
+func (d *dispatcherRole) listen(s *dispatcherSettings, listeners []*listener) {
+	for _, l := range listeners {
 		s.accepting.Go(func() { d.accept(s, l) })
 	}
 }
@@ -238,13 +246,13 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 }
 
 // listener makes the settings of sessions on one address.
-func (s *dispatcherSettings) listener(b *boundListener, certs map[string]*tls.Certificate) (*listener, error) {
+func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
 	l := &listener{boundListener: *b, submit: b.Addr.Addr().IsLoopback() || b.Addr.Port() == 587 || b.Addr.Port() == 465}
 	l.smtp = s.sessionConfig(b.Hostname)
 	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
 	if b.TLS || b.SMTPS || b.TLSRequire {
-		config, err := serverTLS(b, certs)
+		config, err := serverTLS(b, s.certs)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", b.Pos.File, b.Pos.Line, err)
 		}

@@ -40,3 +40,14 @@ func (g *generations[T]) get(number uint64) (settings T) {
 	}
 	return settings
 }
+
+// all gives the configurations that are kept.
+func (g *generations[T]) all() []T {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	list := make([]T, len(g.list))
+	for i, c := range g.list {
+		list[i] = c.settings
+	}
+	return list
+}

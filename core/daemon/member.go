@@ -81,6 +81,16 @@ func (m *member) fromParent(r *ipc.Request) {
 		err := m.work.prepare(r, listeners)
 		m.prepared = err == nil
 		m.answer(r, err)
+	case kindAddresses:
+		sockets := m.listeners
+		m.listeners = nil
+		w, ok := m.work.(addressed)
+		if !ok || !m.active {
+			closeFiles(sockets)
+			r.Fail(errors.New("addresses for nobody"))
+			return
+		}
+		m.answer(r, w.readdress(r, sockets))
 	case kindActivate:
 		if !m.prepared {
 			r.Fail(errors.New("nothing is prepared"))

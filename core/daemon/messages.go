@@ -17,10 +17,11 @@ const (
 	// parent -> any member
 	kindHello     ipc.Kind = iota + 1 // hello; answer nil
 	kindPeer                          // peer and its socket; answer nil
-	kindListener                      // a listening socket, for the next kindPrepare
+	kindListener                      // a listening socket, for the next kindPrepare or kindAddresses
 	kindPrepare                       // the role's part of the configuration; answer nil
 	kindActivate                      // answer nil
 	kindAbandon                       // answer nil
+	kindAddresses                     // addresses, to dispatcher and lookup; answer nil
 	kindDrain                         // drain; answer nil when done
 	kindVerbosity                     // verbosity; answer nil
 	kindQuiet                         // begin nothing new, to the queue before it drains; answer nil
@@ -346,6 +347,14 @@ type dispatcherConfig struct {
 	MTALimits      []config.MTALimits
 	Interfaces     []netip.Addr
 	PausedSMTP     bool
+}
+
+// addresses are what changed on the host while a configuration is in use. The sockets of
+// Added, in its order, come before it as kindListener. Gone is closed first.
+type addresses struct {
+	Interfaces []netip.Addr // all of them
+	Added      []boundListener
+	Gone       []netip.AddrPort
 }
 
 // boundListener is an address of a listener.

@@ -23,7 +23,7 @@ func messages() []any {
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
-		&lookupConfig{}, &dispatcherConfig{}, &queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
+		&lookupConfig{}, &dispatcherConfig{}, &addresses{}, &queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
 		&control.Text{}, &control.Stats{}, &control.Status{}, &control.QueuePage{},
 	}
 }

@@ -33,6 +33,8 @@ type Options struct {
 	InProcess  bool            // Spawn makes goroutines: nobody can become another user
 	Reload     <-chan struct{} // asks for a reload
 	Ready      func()          // called once when mail is accepted; may be nil
+
+	network *network // nil: the host's
 }
 
 // parent is the process that starts and watches the others.
@@ -42,6 +44,7 @@ type parent struct {
 	root       bool
 	cfg        *config.Config
 	bound      *bindings
+	host       surroundings
 	users      accounts
 	stop       chan struct{} // closed when smtpctl asks for it
 	stopOnce   sync.Once
@@ -77,6 +80,9 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	p.bound = newBindings()
 	defer p.bound.close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.watchHost(ctx, opts.network)
 	if err := p.bound.openControl(opts.Socket); err != nil {
 		return err
 	}
@@ -144,6 +150,13 @@ func (p *parent) watch(ctx context.Context, s *set) error {
 			return nil
 		case <-p.opts.Reload:
 			_ = p.reloadSet(s)
+		case <-p.host.changes:
+			p.host.wait = waitLeast
+			p.host.after(settleTime)
+		case <-p.host.timer.C:
+			p.look()
+		case plan := <-p.host.plans:
+			p.looked(s, plan)
 		case f := <-p.admin:
 			f()
 		case d := <-s.died:
@@ -173,24 +186,31 @@ func (p *parent) reload(s *set) error {
 	if err != nil {
 		return err
 	}
-	before := p.bound.current
-	opened, err := p.bound.open(cfg)
+	plan, err := p.plan(cfg)
+	if err != nil {
+		return err
+	}
+	before := p.bound.now
+	opened, err := p.bound.open(plan, false)
 	if err != nil {
 		return err
 	}
 	if err := p.configure(s, cfg); err != nil {
 		p.bound.discard(opened)
-		p.bound.current = before
+		p.bound.now = before
 		return err
 	}
-	p.bound.prune()
-	p.cfg = cfg
+	p.configured(plan)
 	return nil
 }
 
 // startSet starts every member and configures it. On an error none is left.
 func (p *parent) startSet(cfg *config.Config) (*set, error) {
-	if _, err := p.bound.open(cfg); err != nil {
+	plan, err := p.plan(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.bound.open(plan, false); err != nil {
 		return nil, err
 	}
 	s, err := p.spawnSet()
@@ -202,8 +222,17 @@ func (p *parent) startSet(cfg *config.Config) (*set, error) {
 		s.killAll()
 		return nil, err
 	}
-	p.bound.prune()
+	p.configured(plan)
 	return s, nil
+}
+
+// configured ends what the configuration before had and this one has not.
+func (p *parent) configured(plan *listenPlan) {
+	p.bound.prune()
+	p.cfg = plan.cfg
+	p.host.wait = waitLeast
+	p.sayMissing()
+	p.host.opened(len(p.bound.now.missing) > 0, plan.named)
 }
 
 // stopSet ends the sessions and deliveries, then the members.

@@ -65,6 +65,13 @@ func (r *relayer) activate() {
 	}
 }
 
+// setLocal changes what is known of the host's addresses.
+func (r *relayer) setLocal(addrs []netip.Addr) {
+	cfg := *r.cfg.Load()
+	cfg.local = addrs
+	r.cfg.Store(&cfg)
+}
+
 // relay makes the options of an action.
 func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Relay, error) {
 	o := &a.Relay
