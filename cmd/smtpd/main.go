@@ -179,11 +179,11 @@ func (s *settings) pause(system string) error {
 func check(s *settings) int {
 	cfg, warnings, err := daemon.LoadConfig(s.ConfigFile, s.Macros, s.Facts)
 	for _, w := range warnings {
-		fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s\n", w.Pos.File, w.Pos.Line, w.Pos.Column, w.Message)
+		fmt.Fprintln(os.Stderr, w)
 	}
 	if err == nil {
 		for _, u := range cfg.Unsupported {
-			fmt.Fprintf(os.Stderr, "%s:%d:%d: warning: %s\n", u.Pos.File, u.Pos.Line, u.Pos.Column, u.What)
+			fmt.Fprintln(os.Stderr, u)
 		}
 		err = daemon.CheckFiles(cfg)
 	}

@@ -58,7 +58,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-nf", good}, 0, "configuration OK"},
 		{[]string{"-n", "-f", macro}, 1, "where"},
 		{[]string{"-n", "-D", "where=Mail", "-f", macro}, 0, "configuration OK"},
-		{[]string{"-n", "-f", later}, 0, later + ":1:1: warning: \"queue compression\" is not supported yet\nconfiguration OK"},
+		{[]string{"-n", "-f", later}, 0, later + ":1:1: warning: \"queue compression\" is not supported yet; smtpd does not start with it\nqueue compression\n^\nconfiguration OK"},
 		{[]string{"-d", "-S", filepath.Join(dir, "spool"), "-f", later}, 1, "is not supported yet"},
 		{[]string{"-n", "-f", bad}, 1, bad + ":1:12: "},
 		{[]string{"-n", "-f", bad}, 1, "did you mean \"maildir\"?"},

@@ -40,7 +40,7 @@ func check(t *tree, env Environment, rep *report) *Config {
 		}
 	}
 	if c.rules == 0 {
-		rep.errorf(t.end, "", "no rules, nothing to do")
+		rep.errorf(t.end, "", "no rules, nothing to do: write a line \"match\"")
 	}
 	c.checkPKIs()
 	return c.cfg
@@ -102,7 +102,7 @@ func (c *checker) declareOnce(kind string, name word) bool {
 		return false
 	}
 	if at, twice := c.names[kind][name.text]; twice {
-		c.errorf(name.pos, "%s %q is already declared at %s:%d", kind, name.text, at.File, at.Line)
+		c.errorf(name.pos, "%s %q is already declared at %s:%d: write another name, or remove one", kind, name.text, at.File, at.Line)
 		return false
 	}
 	c.names[kind][name.text] = name.pos
@@ -165,7 +165,7 @@ func (c *checker) named(d *directive) {
 	case "table", "action", "mda wrapper", "proc", "pki", "ca",
 		"filter proc", "filter proc-exec", "filter chain", "filter phase":
 		if d.arg(0).text == "" {
-			c.errorf(d.arg(0).pos, "the name is empty")
+			c.errorf(d.arg(0).pos, "the name is empty: write a word")
 		}
 	}
 }
@@ -183,13 +183,18 @@ func (c *checker) once(d *directive) {
 		for _, group := range optionGroups(d.name, o.name) {
 			before, twice := seen[group]
 			seen[group] = o.name
-			if !twice {
+			switch {
+			case !twice:
+				continue
+			case before == o.name && o.name == "wrapper", before != o.name && o.name == "from "+before, before != o.name && o.name == "for "+before:
+				// OpenSMTPD takes it.
+				c.rep.warnf(o.pos, "%q replaces %q before it: remove one", o.name, before)
 				continue
 			}
 			if before == o.name {
-				c.errorf(o.pos, "%q is given twice", o.name)
+				c.errorf(o.pos, "%q is given twice: remove one", o.name)
 			} else {
-				c.errorf(o.pos, "%q and %q exclude each other", before, o.name)
+				c.errorf(o.pos, "%q and %q exclude each other: remove one", before, o.name)
 			}
 			break
 		}
@@ -230,7 +235,7 @@ func optionGroups(directive, name string) []string {
 func (c *checker) delay(w word) time.Duration {
 	const limit = 100 * 365 * 24 * time.Hour
 	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}
-	s := w.text
+	s := strings.TrimPrefix(strings.TrimLeft(w.text, " \t"), "+")
 	if s == "" || units[s[len(s)-1]] == 0 {
 		c.errorf(w.pos, "invalid delay %q: expected a number and s, m, h or d", s)
 		return 0
@@ -238,7 +243,7 @@ func (c *checker) delay(w word) time.Duration {
 	unit := units[s[len(s)-1]]
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 63)
 	if err != nil || n > uint64(limit/unit) {
-		c.errorf(w.pos, "invalid delay %q", s)
+		c.errorf(w.pos, "invalid delay %q: expected a number and s, m, h or d", s)
 		return 0
 	}
 	return time.Duration(n) * unit

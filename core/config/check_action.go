@@ -19,7 +19,7 @@ func (c *checker) checkAction(d *directive) {
 		a.UserBase = GetPwNam
 	}
 	if len(d.args) > 2 && a.Path == "" {
-		c.errorf(d.arg(2).pos, "%q needs more than an empty string", a.Method)
+		c.errorf(d.arg(2).pos, "%q needs more than an empty string: write where the mail goes", a.Method)
 	}
 	for i := range d.options {
 		o := &d.options[i]
@@ -53,7 +53,7 @@ func (c *checker) localOption(a *Action, o *option) {
 	case "user":
 		switch a.Method {
 		case MBox, ForwardOnly, ExpandOnly:
-			c.errorf(o.pos, "\"user\" has no meaning with %q", a.Method)
+			c.errorf(o.pos, "\"user\" has no meaning with %q: remove it", a.Method)
 		}
 		if c.printable(o.arg, "the user") {
 			a.User = o.arg.text
@@ -71,7 +71,7 @@ func (c *checker) relayOption(r *Relay, o *option) {
 	case "backup":
 		r.Backup, r.BackupMX = true, o.arg.text
 	case "ca":
-		r.CA = c.host("ca", o.arg)
+		r.CA = c.relayCert("ca", o.arg)
 	case "ciphers":
 		r.Ciphers = o.arg.text
 	case "domain":
@@ -91,7 +91,7 @@ func (c *checker) relayOption(r *Relay, o *option) {
 			r.MailFrom = o.arg.text
 		}
 	case "pki":
-		r.PKI = c.host("pki", o.arg)
+		r.PKI = c.relayCert("pki", o.arg)
 	case "protocols":
 		r.Protocols = o.arg.text
 	case "src":
@@ -109,11 +109,11 @@ func (c *checker) checkRelay(d *directive, r *Relay) {
 	for _, o := range d.options {
 		switch {
 		case o.name == "auth" && r.Host+r.HostTable+r.DomainTable == "":
-			c.errorf(o.pos, "\"auth\" needs \"host\" or \"domain\"")
+			c.errorf(o.pos, "\"auth\" needs a relay: write \"host\" or \"domain\" as well")
 		case o.name == "srs" && !c.srsKey:
-			c.errorf(o.pos, "\"srs\" needs a line \"srs key\"")
+			c.errorf(o.pos, "\"srs\" needs a key: write a line \"srs key SECRET\"")
 		case o.name == "tls" && strings.HasPrefix(r.Host, "smtp+notls://"):
-			c.errorf(o.pos, "\"tls\" and the relay %q exclude each other", r.Host)
+			c.refuse(o.pos, "\"tls\" and the relay %q exclude each other: write smtp+tls://", r.Host)
 		}
 	}
 }
@@ -126,15 +126,15 @@ func (c *checker) checkSources(t *tableArg) {
 	for i, e := range t.entries {
 		s := strings.TrimSuffix(strings.TrimPrefix(e.Key, "["), "]")
 		if _, err := netip.ParseAddr(s); err != nil {
-			c.errorf(t.at[i], "source %q is no IP address", e.Key)
+			c.refuse(t.at[i], "source %q is no IP address: write an address of this host", e.Key)
 		}
 	}
 }
 
 func (c *checker) relayHost(r *Relay, o *option) {
 	if o.table.ref == "" && o.table.kind == ListKind {
-		for i, e := range o.table.entries {
-			c.checkURL(e.Key, o.table.at[i])
+		for i := range o.table.entries {
+			c.checkURL(&o.table.entries[i].Key, o.table.at[i])
 		}
 	}
 	if o.table.single {
@@ -144,14 +144,19 @@ func (c *checker) relayHost(r *Relay, o *option) {
 	r.HostTable = c.table(o.table, ListKind, o.name)
 }
 
-// schemes of a relay URL.
-var schemes = []string{"lmtp", "smtp", "smtp+notls", "smtp+tls", "smtps"}
+// schemes of a relay URL, those of today and those from before OpenSMTPD 6.4.
+var (
+	schemes    = []string{"lmtp", "smtp", "smtp+notls", "smtp+tls", "smtps"}
+	oldSchemes = []string{"secure", "secure+auth", "smtps+auth", "ssl", "ssl+auth", "tls", "tls+auth"}
+)
 
-// checkURL checks [scheme://][label@]host[:port].
-func (c *checker) checkURL(url string, pos Pos) {
-	scheme, rest, found := strings.Cut(url, "://")
-	if !found {
-		scheme, rest = "smtp", url
+// checkURL checks [scheme://][label@]host[:port]. A label means a password, which asks for
+// TLS. All but a scheme that is spelled wrong is only refused at start, since OpenSMTPD
+// finds out when there is mail.
+func (c *checker) checkURL(url *string, pos Pos) {
+	scheme, rest, found := strings.Cut(*url, "://")
+	if scheme = strings.ToLower(scheme); !found {
+		scheme, rest = "smtp", *url
 	}
 	label, host, hasLabel := strings.Cut(rest, "@")
 	if !hasLabel {
@@ -159,19 +164,26 @@ func (c *checker) checkURL(url string, pos Pos) {
 	}
 	host, port, hasPort := splitPort(host)
 	n, err := strconv.ParseUint(port, 10, 16)
-	switch {
-	case !contains(schemes, scheme):
-		c.rep.errorf(pos, suggest(scheme, schemes), "relay %q: unknown scheme %q", url, scheme)
-	case hasLabel && scheme != "smtp+tls" && scheme != "smtps":
-		c.errorf(pos, "relay %q: a label needs smtp+tls:// or smtps://", url)
-	case hasLabel && label == "":
-		c.errorf(pos, "relay %q: the label is empty", url)
+	switch hint := suggest(scheme, schemes); {
+	case !contains(schemes, scheme) && !contains(oldSchemes, scheme):
+		if hint != "" {
+			c.rep.errorf(pos, hint, "relay %q: unknown scheme %q", *url, scheme)
+			return
+		}
+		c.refuse(pos, "relay %q: unknown scheme %q: write smtp, smtp+tls, smtp+notls, smtps or lmtp", *url, scheme)
+	case hasLabel && (scheme == "smtp+notls" || scheme == "lmtp"):
+		c.refuse(pos, "relay %q: a label needs TLS: write smtp+tls:// or smtps://", *url)
+	case hasLabel && !isPrintable(label):
+		c.refuse(pos, "relay %q: the label is empty or has a blank: write smtp+tls://LABEL@HOST", *url)
 	case hasPort && (err != nil || n == 0):
-		c.errorf(pos, "relay %q: invalid port %q", url, port)
+		c.refuse(pos, "relay %q: invalid port %q: write a number from 1 to 65535", *url, port)
 	case !isRelayHost(host):
-		c.errorf(pos, "relay %q: invalid host %q", url, host)
+		c.refuse(pos, "relay %q: invalid host %q: write a host name or an address in brackets", *url, host)
 	case scheme == "lmtp" && !hasPort:
-		c.errorf(pos, "relay %q: lmtp:// needs a port", url)
+		c.refuse(pos, "relay %q: lmtp:// has no port of its own: write one after the host, like :24", *url)
+	case hasLabel && scheme == "smtp":
+		c.rep.warnf(pos, "relay %q: a label needs TLS, so smtp+tls:// is taken: write it", *url)
+		*url = "smtp+tls://" + rest
 	}
 }
 

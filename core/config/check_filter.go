@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // declareFilter declares a filter and, of proc-exec, the process of the same name.
 func (c *checker) declareFilter(d *directive) {
@@ -12,6 +15,10 @@ func (c *checker) declareFilter(d *directive) {
 	case "filter proc":
 		c.procOf[name.text] = d.arg(1).text
 	case "filter proc-exec":
+		if at, twice := c.names["proc"][name.text]; twice {
+			c.rep.warnf(name.pos, "the process %q at %s:%d is not used: write another name", name.text, at.File, at.Line)
+			delete(c.names["proc"], name.text)
+		}
 		c.declareOnce("proc", name)
 		c.procOf[name.text] = name.text
 	case "filter chain":
@@ -22,7 +29,7 @@ func (c *checker) declareFilter(d *directive) {
 func (c *checker) checkProc(d *directive, name string) {
 	p := Proc{Name: name, Command: d.arg(1).text}
 	if p.Command == "" {
-		c.errorf(d.arg(1).pos, "the command is empty")
+		c.errorf(d.arg(1).pos, "the command is empty: write the path of a program")
 	}
 	for _, o := range d.options {
 		switch o.name {
@@ -34,7 +41,7 @@ func (c *checker) checkProc(d *directive, name string) {
 			p.Chroot = o.arg.text
 		}
 	}
-	c.cfg.Procs = append(c.cfg.Procs, p)
+	c.cfg.Procs = append(slices.DeleteFunc(c.cfg.Procs, func(o Proc) bool { return o.Name == name }), p)
 }
 
 func (c *checker) checkFilter(d *directive) {
@@ -65,7 +72,7 @@ func (c *checker) checkFilter(d *directive) {
 func (c *checker) checkReply(o *option) {
 	s := o.arg.text
 	if len(s) < 4 || s[0] != '4' && s[0] != '5' || !isDigit(int(s[1])) || !isDigit(int(s[2])) || s[3] != ' ' {
-		c.rep.warnf(o.arg.pos, "%q wants a text like \"550 go away\"", o.name)
+		c.rep.warnf(o.arg.pos, "%q takes a reply code and a text: write one like \"550 go away\"", o.name)
 	}
 }
 
@@ -79,11 +86,11 @@ func (c *checker) checkChain(list []word) []string {
 		switch {
 		case !c.defined("filter", w):
 		case c.chains[w.text]:
-			c.errorf(w.pos, "%q is a chain: it cannot be part of a chain", w.text)
+			c.errorf(w.pos, "%q is a chain: write its filters instead", w.text)
 		case filters[w.text]:
-			c.errorf(w.pos, "filter %q is in the chain twice", w.text)
+			c.errorf(w.pos, "filter %q is in the chain twice: remove one", w.text)
 		case proc != "" && procs[proc]:
-			c.errorf(w.pos, "filter process %q is in the chain twice", proc)
+			c.rep.warnf(w.pos, "filter process %q is in the chain twice: remove one filter of it", proc)
 		}
 		filters[w.text] = true
 		if proc != "" {

@@ -9,7 +9,9 @@ const (
 
 func (c *checker) checkListen(d *directive) {
 	l := Listener{Pos: d.pos, Interface: d.arg(0).text, Hostname: c.cfg.Hostname}
-	c.printable(d.arg(0), "the interface")
+	if !isPrintable(l.Interface) {
+		c.errorf(d.arg(0).pos, "%q is no interface: write its name, an address or a host name", l.Interface)
+	}
 	for i := range d.options {
 		c.listenOption(&l, &d.options[i])
 	}
@@ -23,9 +25,9 @@ func (c *checker) checkListen(d *directive) {
 		offersTLS := o.name == "tls" || o.name == "tls-require" || o.name == "smtps"
 		switch {
 		case needsTLS && !l.TLS && !l.SMTPS:
-			c.errorf(o.pos, "%q needs \"tls\", \"tls-require\" or \"smtps\"", o.name)
+			c.errorf(o.pos, "%q needs TLS: write \"tls\", \"tls-require\" or \"smtps\" as well", o.name)
 		case offersTLS && len(l.PKI) == 0:
-			c.errorf(o.pos, "%q needs a \"pki\"", o.name)
+			c.errorf(o.pos, "%q needs a certificate: write \"pki NAME\" as well, and a line \"pki NAME cert ... key ...\"", o.name)
 		}
 	}
 	c.cfg.Listeners = append(c.cfg.Listeners, l)
@@ -66,7 +68,10 @@ func (c *checker) listenName(l *Listener, o *option) {
 	switch o.name {
 	case "auth", "auth-optional":
 		if o.table != nil {
-			l.AuthTable = c.table(o.table, MapKind, o.name)
+			l.AuthTable = c.table(o.table, UnknownKind, o.name)
+			if i, ok := c.tables[l.AuthTable]; ok && c.cfg.Tables[i].Kind == ListKind {
+				c.refuse(o.table.pos, "%q needs a mapping of users and passwords, not a list: write <NAME> of such a table", o.name)
+			}
 		}
 	case "ca":
 		l.CA = c.host("ca", o.arg)
@@ -82,7 +87,7 @@ func (c *checker) listenName(l *Listener, o *option) {
 		l.Hostnames = c.table(o.table, MapKind, o.name)
 	case "pki":
 		if len(l.PKI) == maxPKIs {
-			c.errorf(o.pos, "more than %d \"pki\" on a listener", maxPKIs)
+			c.errorf(o.pos, "more than %d \"pki\" on a listener: remove some", maxPKIs)
 			return
 		}
 		l.PKI = append(l.PKI, c.host("pki", o.arg))
@@ -101,7 +106,7 @@ func (c *checker) listenName(l *Listener, o *option) {
 func (c *checker) port(w word) uint16 {
 	if w.isNumber {
 		if w.number < 1 || w.number > math.MaxUint16 {
-			c.errorf(w.pos, "invalid port %d", w.number)
+			c.errorf(w.pos, "invalid port %d: write a number from 1 to 65535", w.number)
 			return 0
 		}
 		return uint16(w.number)
@@ -120,15 +125,17 @@ func (c *checker) port(w word) uint16 {
 		}
 	}
 	hint := suggest(w.text, []string{"smtp", "smtps", "submission", "submissions"})
-	c.rep.errorf(w.pos, hint, "unknown port %q", w.text)
+	c.rep.errorf(w.pos, hint, "unknown port %q: write a number", w.text)
 	return 0
 }
 
 func (c *checker) tag(w word) string {
 	if len(w.text) > maxTag {
-		c.errorf(w.pos, "a tag has at most %d characters", maxTag)
+		c.errorf(w.pos, "a tag has at most %d characters: write a shorter one", maxTag)
 	}
-	c.printable(w, "the tag")
+	if w.text == "" {
+		c.rep.warnf(w.pos, "an empty tag is none: write a word or remove \"tag\"")
+	}
 	return w.text
 }
 

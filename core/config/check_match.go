@@ -83,7 +83,10 @@ func (c *checker) criterion(r *Rule, o *option, name string) {
 	case "rcpt-to":
 		place, kind = &r.RcptTo, UnknownKind
 	}
-	*place = c.match(o, kind)
+	before := *place
+	if *place = c.match(o, kind); place.Table == "" {
+		place.Table, place.Regex = before.Table, before.Regex // "auth <t> from auth"
+	}
 }
 
 // match gives a criterion. Regular expressions are always a list.

@@ -13,20 +13,20 @@ func (c *checker) declareHost(d *directive) {
 		return
 	}
 	c.names[d.name][lower] = name.pos
-	if lower != "*" && !isHostname(lower) {
-		c.errorf(name.pos, "%q is no host name", name.text)
+	if lower != "*" && !isHostname(strings.TrimSuffix(lower, ".")) {
+		c.errorf(name.pos, "%q is no host name: write letters, digits, dots and hyphens, or \"*\"", name.text)
 	}
 }
 
-// isHostname tells whether a name could be that of a host: letters, digits, dots and inside
-// of it hyphens and underscores.
+// isHostname tells whether a name could be that of a host: letters, digits, underscores,
+// dots and inside of it hyphens.
 func isHostname(s string) bool {
 	if len(s) > 253 || strings.Contains(s, "..") {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
 		inner := i > 0 && i < len(s)-1
-		if c := s[i]; !isAlnum(int(c)) && !(inner && (c == '-' || c == '.' || c == '_')) {
+		if c := s[i]; !isAlnum(int(c)) && c != '_' && !(inner && (c == '-' || c == '.')) {
 			return false
 		}
 	}
@@ -37,7 +37,7 @@ func (c *checker) checkCA(d *directive) {
 	name := strings.ToLower(d.arg(0).text)
 	for i := range c.cfg.CAs {
 		if c.cfg.CAs[i].Name == name {
-			c.rep.warnf(d.pos, "ca %q replaces the one before", name)
+			c.rep.warnf(d.pos, "ca %q replaces the one before: remove one", name)
 			c.cfg.CAs[i].File = d.arg(1).text
 			return
 		}
@@ -57,7 +57,7 @@ func (c *checker) checkPKI(d *directive) {
 			continue
 		}
 		if *field != "" && *field != value {
-			c.rep.warnf(o.pos, "pki %q: %q replaces the one before", pki.Name, o.name)
+			c.rep.warnf(o.pos, "pki %q: %q replaces the one before: remove one", pki.Name, o.name)
 		}
 		*field = value
 	}
@@ -76,7 +76,7 @@ func (c *checker) findPKI(name string) *PKI {
 func (c *checker) checkDHE(pki *PKI, o option) {
 	mode := strings.ToLower(o.arg.text)
 	if !contains(dheModes, mode) {
-		c.rep.errorf(o.arg.pos, suggest(mode, dheModes), "invalid dhe mode %q", o.arg.text)
+		c.rep.errorf(o.arg.pos, suggest(mode, dheModes), "invalid dhe mode %q: expected none, auto or legacy", o.arg.text)
 		return
 	}
 	pki.DHE = mode
@@ -88,10 +88,10 @@ func (c *checker) checkPKIs() {
 	for _, pki := range c.cfg.PKIs {
 		pos := c.names["pki"][pki.Name]
 		if pki.Cert == "" {
-			c.errorf(pos, "pki %q has no \"cert\"", pki.Name)
+			c.errorf(pos, "pki %q has no \"cert\": write pki %s cert \"/path\"", pki.Name, pki.Name)
 		}
 		if pki.Key == "" {
-			c.errorf(pos, "pki %q has no \"key\"", pki.Name)
+			c.errorf(pos, "pki %q has no \"key\": write pki %s key \"/path\"", pki.Name, pki.Name)
 		}
 	}
 }
@@ -100,5 +100,14 @@ func (c *checker) checkPKIs() {
 func (c *checker) host(kind string, w word) string {
 	w.text = strings.ToLower(w.text)
 	c.defined(kind, w)
+	return w.text
+}
+
+// relayCert is host for a relay, about which OpenSMTPD only stumbles at start.
+func (c *checker) relayCert(kind string, w word) string {
+	w.text = strings.ToLower(w.text)
+	if _, ok := c.names[kind][w.text]; !ok {
+		c.refuse(w.pos, "there is no %s %q: write a line \"%s %s ...\"", kind, w.text, kind, w.text)
+	}
 	return w.text
 }

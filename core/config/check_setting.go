@@ -12,9 +12,11 @@ func (c *checker) checkSetting(d *directive) {
 	cfg, w := c.cfg, d.arg(0)
 	switch d.name {
 	case "admd":
-		if c.printable(w, "the administrative domain") {
-			cfg.ADMD = w.text
+		if !isPrintable(w.text) {
+			c.rep.warnf(w.pos, "the administrative domain %q is not used: write a host name without blanks", w.text)
+			return
 		}
+		cfg.ADMD = w.text
 	case "bounce":
 		c.checkBounce(d)
 	case "mta max-deferred":
@@ -51,38 +53,37 @@ func (c *checker) checkBounce(d *directive) {
 	const most = 4
 	c.cfg.WarnIntervals = nil
 	for i, w := range d.args {
-		if i == most {
-			c.errorf(w.pos, "a fifth delay: at most %d are possible", most)
-			return
-		}
 		// A delay of nothing stands for no notice.
-		if delay := c.delay(w); delay > 0 {
+		delay := c.delay(w)
+		if i >= most {
+			c.rep.warnf(w.pos, "%q is not used: only the first %d delays count, remove the others", w.text, most)
+		} else if delay > 0 {
 			c.cfg.WarnIntervals = append(c.cfg.WarnIntervals, delay)
 		}
 	}
 }
 
-// printable reports text that could not be written into a line of a reply or a header.
+// printable refuses text that could not be written into a line of a reply or a header.
 func (c *checker) printable(w word, what string) bool {
-	for i := 0; i < len(w.text); i++ {
-		if w.text[i] <= ' ' || w.text[i] >= 0x7f {
-			c.errorf(w.pos, "%s has a character that is not printable ASCII", what)
-			return false
-		}
+	if isPrintable(w.text) {
+		return true
 	}
-	if w.text == "" {
-		c.errorf(w.pos, "%s is empty", what)
-	}
-	return w.text != ""
+	c.refuse(w.pos, "%s %q is empty or has a blank or a character other than ASCII: write a name without them",
+		what, w.text)
+	return false
+}
+
+func isPrintable(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 }
 
 // checkDelimiter takes what divides user and tag in user+tag@domain.
 func (c *checker) checkDelimiter(w word) {
 	switch s := w.text; {
 	case len(s) != 1:
-		c.errorf(w.pos, "sub-addr-delim is one character")
+		c.errorf(w.pos, "sub-addr-delim is one character: write \"+\" or \"-\"")
 	case s[0] <= ' ' || s[0] >= 0x7f || s[0] == '@':
-		c.errorf(w.pos, "sub-addr-delim cannot be %q", s)
+		c.errorf(w.pos, "sub-addr-delim cannot be %q: write \"+\" or \"-\"", s)
 	default:
 		c.cfg.SubAddrDelim = s
 	}
@@ -94,10 +95,10 @@ func (c *checker) checkSRSTTL(w word) {
 	before := len(c.rep.errors)
 	ttl := c.delay(w)
 	if len(c.rep.errors) == before && ttl < day {
-		c.errorf(w.pos, "srs ttl %q is less than a day", w.text)
+		c.errorf(w.pos, "srs ttl %q is less than a day: write 1d or more", w.text)
 	}
-	if ttl%day != 0 {
-		c.rep.warnf(w.pos, "srs ttl %s is cut to whole days", w.text)
+	if ttl > day && ttl%day != 0 {
+		c.rep.warnf(w.pos, "srs ttl %s is cut to whole days: write a number and d", w.text)
 	}
 	c.cfg.SRS.TTL = ttl.Truncate(day)
 }
@@ -107,11 +108,11 @@ func (c *checker) checkSRSTTL(w word) {
 func (c *checker) size(w word) int64 {
 	if w.isNumber {
 		if w.number < 0 {
-			c.errorf(w.pos, "invalid size %d", w.number)
+			c.errorf(w.pos, "invalid size %d: write a number of octets, or one like 35M", w.number)
 		}
 		return w.number
 	}
-	number, factor := w.text, 1.0
+	number, factor := strings.TrimPrefix(w.text, "+"), 1.0
 	if n := len(number); n > 0 {
 		if i := strings.IndexByte("BKMGTPE", number[n-1]&^0x20); i >= 0 && !isDigit(int(number[n-1])) {
 			number, factor = number[:n-1], math.Pow(1024, float64(i))
@@ -119,7 +120,7 @@ func (c *checker) size(w word) int64 {
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil || strings.Trim(number, "0123456789.") != "" || f*factor >= 1<<63 {
-		c.errorf(w.pos, "invalid size %q", w.text)
+		c.errorf(w.pos, "invalid size %q: write a number of octets, or one like 35M", w.text)
 		return 0
 	}
 	return int64(f * factor)
@@ -127,11 +128,11 @@ func (c *checker) size(w word) int64 {
 
 // count takes a number that is not negative.
 func (c *checker) count(w word) int {
-	if w.number < 0 || w.number > math.MaxInt32 {
-		c.errorf(w.pos, "number out of range: %d", w.number)
+	if w.number < 0 {
+		c.errorf(w.pos, "number out of range: %d: write 0 or more", w.number)
 		return 0
 	}
-	return int(w.number)
+	return int(min(w.number, math.MaxInt32))
 }
 
 // limit gives the place of a limit of this server.

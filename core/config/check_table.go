@@ -15,7 +15,7 @@ func (c *checker) declareTable(d *directive) {
 	switch {
 	case d.broken:
 	case strings.HasPrefix(name.text, "<"):
-		c.errorf(name.pos, "the name of a table cannot begin with \"<\"")
+		c.errorf(name.pos, "the name of a table cannot begin with \"<\": write it without")
 	case d.table != nil:
 		t.Backend, t.Kind, t.Entries = "static", d.table.kind, d.table.entries
 	default:
@@ -32,18 +32,19 @@ func (c *checker) tableSource(t *Table, w word) {
 		backend, path, hasPath = strings.Cut(w.text, ":")
 	}
 	if hasPath && !strings.HasPrefix(path, "/") {
-		c.errorf(w.pos, "the path of table %q is not absolute", t.Name)
+		c.errorf(w.pos, "the path of table %q is not absolute: write %s:/...", t.Name, backend)
 		return
 	}
 	t.Backend, t.Path = backend, path
 	switch backend {
-	case "static":
-		if hasPath {
-			t.Backend = "file"
+	case "static", "file":
+		if t.Backend = "file"; !hasPath {
+			t.Backend = "static"
+			c.rep.warnf(w.pos, "table %q is empty: write file:/path or { ... }", t.Name)
 		}
-	case "file", "db":
+	case "db":
 		if !hasPath {
-			c.errorf(w.pos, "table %q needs a path: %s:/path", t.Name, backend)
+			c.errorf(w.pos, "table %q needs a path: write %s:/path", t.Name, backend)
 		}
 	case "getpwnam":
 		t.Kind = MapKind
@@ -59,7 +60,7 @@ func (c *checker) tableSource(t *Table, w word) {
 func (c *checker) tableProgram(t *Table, w word) {
 	hint := suggest(t.Backend, tableTypes)
 	if t.Backend == "" || strings.Trim(t.Backend, programLetters) != "" {
-		c.rep.errorf(w.pos, hint, "invalid table type %q", t.Backend)
+		c.rep.errorf(w.pos, hint, "invalid table type %q: write a path, or file:/path", t.Backend)
 		return
 	}
 	program := c.env.LibexecDir + "/table-" + t.Backend
@@ -78,7 +79,7 @@ const programLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123
 // UnknownKind when both will do.
 func (c *checker) table(t *tableArg, kind TableKind, use string) string {
 	if t.ref == "" {
-		c.rightKind(t.pos, kind, t.kind, use)
+		c.rightKind(t, kind, t.kind, use)
 		return c.dynamic(t)
 	}
 	i, ok := c.tables[t.ref]
@@ -90,17 +91,20 @@ func (c *checker) table(t *tableArg, kind TableKind, use string) string {
 		c.defined("table", word{pos: t.pos, text: t.ref})
 		return t.ref
 	}
-	c.rightKind(t.pos, kind, c.cfg.Tables[i].Kind, use)
+	c.rightKind(t, kind, c.cfg.Tables[i].Kind, use)
 	return t.ref
 }
 
-func (c *checker) rightKind(pos Pos, want, have TableKind, use string) {
+// rightKind checks a table against its use. The keys of a mapping are a list as well.
+func (c *checker) rightKind(t *tableArg, want, have TableKind, use string) {
 	switch {
 	case want == UnknownKind || have == UnknownKind || want == have:
 	case want == ListKind:
-		c.errorf(pos, "%q needs a list, not a mapping", use)
+		if t.ref == "" {
+			c.rep.warnf(t.pos, "%q needs no values: write a list like { a, b }", use)
+		}
 	default:
-		c.errorf(pos, "%q needs a mapping, not a list", use)
+		c.errorf(t.pos, "%q needs a mapping, not a list: write { key = value } or <NAME> of such a table", use)
 	}
 }
 
@@ -117,5 +121,9 @@ func (c *checker) dynamic(t *tableArg) string {
 
 // unknown reports a name that is not declared.
 func (c *checker) unknown(kind string, pos Pos, name string, known []string) {
-	c.rep.errorf(pos, suggest(name, known), "there is no %s %q", kind, name)
+	message, hint := fmt.Sprintf("there is no %s %q", kind, name), suggest(name, known)
+	if hint == "" {
+		message += fmt.Sprintf(": write a line \"%s %s ...\"", kind, name)
+	}
+	c.rep.errorf(pos, hint, "%s", message)
 }

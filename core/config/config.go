@@ -41,11 +41,13 @@ type Config struct {
 	Unsupported    []Unsupported
 }
 
-// Unsupported is a construct that is understood but not carried out yet: a warning of
-// smtpd -n and a refusal to start.
+// Unsupported is what keeps smtpd from starting although smtpd -n only warns of it: a
+// construct that is not carried out yet, or one that OpenSMTPD's own -n takes and that
+// could never work.
 type Unsupported struct {
 	Pos  Pos
 	What string
+	Line string // the text of the line, without its end
 }
 
 // SRS is the srs directive. An empty Key means that it was not given.

@@ -24,17 +24,26 @@ type Error struct {
 
 // Error gives the place and the message, the line, and a caret under the column.
 func (e *Error) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d:%d: %s", e.Pos.File, e.Pos.Line, e.Pos.Column, e.Message)
+	message := e.Message
 	if e.Suggestion != "" {
-		fmt.Fprintf(&b, ", did you mean %q?", e.Suggestion)
+		message += fmt.Sprintf(", did you mean %q?", e.Suggestion)
 	}
-	if e.Line == "" || e.Pos.Column > maxShown {
-		return b.String()
+	return pointed(e.Pos, message, e.Line)
+}
+
+// String gives the place and the message, the line, and a caret under the column.
+func (u Unsupported) String() string {
+	return pointed(u.Pos, "warning: "+u.What+"; smtpd does not start with it", u.Line)
+}
+
+// pointed gives a place and a message, the line, and a caret under the column.
+func pointed(pos Pos, message, line string) string {
+	text := fmt.Sprintf("%s:%d:%d: %s", pos.File, pos.Line, pos.Column, message)
+	if line == "" || pos.Column > maxShown {
+		return text
 	}
-	before := e.Line[:min(e.Pos.Column-1, len(e.Line))]
-	fmt.Fprintf(&b, "\n%s\n%s^", shown(e.Line), blank(before))
-	return b.String()
+	before := line[:min(pos.Column-1, len(line))]
+	return text + "\n" + shown(line) + "\n" + blank(before) + "^"
 }
 
 // shown makes a line fit for a terminal: no control characters, not too long.

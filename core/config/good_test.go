@@ -417,13 +417,13 @@ sten on lo port \
 	if !errors.As(err, &errs) || cfg != nil {
 		t.Fatalf("no errors: %v", err)
 	}
-	equal(t, "errors", errs.Error(), `smtpd.conf:8:8: action "$name" is already declared at /inc/one:2
+	equal(t, "errors", errs.Error(), `smtpd.conf:8:8: action "$name" is already declared at /inc/one:2: write another name, or remove one
 action "$name" relay $empty
        ^
-smtpd.conf:9:11: macro "sub1" is not defined
+smtpd.conf:9:11: macro "sub1" is not defined: write sub1 = "value" before it
 listen on $sub1 port $prt	# a comment \
           ^`)
-	equal(t, "warnings", fmt.Sprint(warnings), `[smtpd.conf:4:1: warning: macro "kw" is not used smtpd.conf:5:1: warning: macro "sub" is not used]`)
+	equal(t, "warnings", fmt.Sprint(warnings), `[smtpd.conf:4:1: warning: macro "kw" is not used: remove it smtpd.conf:5:1: warning: macro "sub" is not used: remove it]`)
 
 	text = strings.Replace(strings.Replace(text, "$sub1", "$sub\\\n.1 $kw", 1), "\"$name\" relay", "other relay", 1)
 	cfg, _, err = Parse("smtpd.conf", []byte(text), map[string]string{"prt": "3535"}, includes(files), testEnv)

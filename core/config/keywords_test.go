@@ -191,7 +191,7 @@ match from auth for rcpt-to <t> action b1
 // TestUnsupportedPlace shows what a user reads.
 func TestUnsupportedPlace(t *testing.T) {
 	cfg, _ := mustParse(t, "pki x.example.org cert c key k\nlisten on lo tls pki x.example.org auth\n"+rule)
-	want := []Unsupported{{Pos{"smtpd.conf", 2, 36}, `"auth" on a listener is not supported yet`}}
+	want := []Unsupported{{Pos{"smtpd.conf", 2, 36}, `"auth" on a listener is not supported yet`, "listen on lo tls pki x.example.org auth"}}
 	if !slices.Equal(cfg.Unsupported, want) {
 		t.Errorf("got %v", cfg.Unsupported)
 	}

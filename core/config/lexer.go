@@ -32,6 +32,8 @@ type token struct {
 	quoted bool
 }
 
+const tooLong = "string too long: write at most 8094 characters"
+
 // eof stands for the end of a file among characters.
 const eof = -1
 
@@ -186,18 +188,18 @@ func (l *lexer) expand(pos Pos) (token, bool) {
 	var name []byte
 	for c := l.peek(); isAlnum(c) || c == '_'; c = l.peek() {
 		if len(name) >= maxToken {
-			return token{kind: tError, pos: pos, text: "string too long"}, false
+			return token{kind: tError, pos: pos, text: tooLong}, false
 		}
 		name = append(name, byte(c))
 		l.skip()
 	}
 	m := l.macros[string(name)]
 	if m == nil {
-		return token{kind: tError, pos: pos, text: "macro \"" + string(name) + "\" is not defined"}, false
+		return token{kind: tError, pos: pos, text: "macro \"" + string(name) + "\" is not defined: write " + string(name) + " = \"value\" before it"}, false
 	}
 	m.used = true
 	if l.expanded += len(m.value); l.expanded > maxExpanded {
-		return token{kind: tError, pos: pos, text: "too much text from macros"}, false
+		return token{kind: tError, pos: pos, text: "too much text from macros: write shorter ones"}, false
 	}
 	l.putBack(m.value, pos)
 	return token{}, true
@@ -257,13 +259,13 @@ func (l *lexer) quoted(quote int, pos Pos) token {
 			// Go on after this line, so that its successors are checked as well.
 			*s = start
 			l.comment()
-			return fail("the closing quote is missing")
+			return fail("the closing quote is missing: write it at the end of the string")
 		case c == '\n':
 			continue
 		case c < ' ' && c != '\t' || c == 0x7f:
-			return fail("a control character in a string")
+			return fail("a control character in a string: remove it")
 		case len(buf) >= maxToken-1:
-			return fail("string too long")
+			return fail(tooLong)
 		}
 		buf = append(buf, byte(c))
 	}
@@ -293,7 +295,7 @@ func (l *lexer) number(pos Pos) token {
 	var buf []byte
 	for c := l.peek(); isDigit(c) || c == '-' && len(buf) == 0; c = l.peek() {
 		if len(buf) >= maxToken-1 {
-			return token{kind: tError, pos: pos, text: "string too long"}
+			return token{kind: tError, pos: pos, text: tooLong}
 		}
 		buf = append(buf, byte(c))
 		l.skip()
@@ -310,7 +312,7 @@ func (l *lexer) number(pos Pos) token {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return token{kind: tError, pos: pos, text: "number out of range: " + text}
+		return token{kind: tError, pos: pos, text: "number out of range: " + text + ": write a smaller one"}
 	}
 	return token{kind: tNumber, pos: pos, text: text, number: n}
 }
@@ -319,7 +321,7 @@ func (l *lexer) number(pos Pos) token {
 func (l *lexer) word(buf []byte, pos Pos) token {
 	for c := l.peek(); len(buf) == 0 || inWord(c); c = l.peek() {
 		if len(buf) >= maxToken-1 {
-			return token{kind: tError, pos: pos, text: "string too long"}
+			return token{kind: tError, pos: pos, text: tooLong}
 		}
 		buf = append(buf, byte(c))
 		l.skip()

@@ -85,7 +85,7 @@ func (p *parser) define(pos Pos, name string) {
 	p.eat("=")
 	value := p.str("the value of the macro")
 	if strings.ContainsAny(name, " \t") {
-		p.fail(pos, "", "the name of a macro has no blanks")
+		p.fail(pos, "", "the name of a macro has no blanks: write a word")
 	}
 	if p.failed {
 		return
@@ -108,20 +108,20 @@ func (p *parser) parseInclude() {
 		p.unexpected("the end of the line")
 		return
 	case p.lex.isOpen(path.text):
-		p.fail(path.pos, "", "file %q includes itself", path.text)
+		p.fail(path.pos, "", "file %q includes itself: remove the line", path.text)
 	case len(p.lex.files) >= maxDepth:
-		p.fail(path.pos, "", "more than %d files include each other", maxDepth)
+		p.fail(path.pos, "", "more than %d files include each other: write them as fewer", maxDepth)
 	case p.lex.opened >= maxFiles:
-		p.fail(path.pos, "", "more than %d files", maxFiles)
+		p.fail(path.pos, "", "more than %d files: write them as fewer", maxFiles)
 	case p.include == nil:
-		p.fail(path.pos, "", "no other file can be included here")
+		p.fail(path.pos, "", "no other file can be included here: write its lines")
 	}
 	if p.failed {
 		return
 	}
 	content, err := p.include(path.text)
 	if err != nil {
-		p.fail(path.pos, "", "cannot include %q: %v", path.text, err)
+		p.fail(path.pos, "", "cannot include %q: %v: write the path of a file", path.text, err)
 		return
 	}
 	p.rep.addFile(path.text, content)
@@ -140,7 +140,7 @@ func (p *parser) parseBounce(d *directive) {
 // delay takes a string like 4h.
 func (p *parser) delay() word {
 	if p.tok.kind == tNumber {
-		p.fail(p.tok.pos, "", "a delay needs a unit: %ss, %sm, %sh or %sd",
+		p.fail(p.tok.pos, "", "a delay needs a unit: write %ss, %sm, %sh or %sd",
 			p.tok.text, p.tok.text, p.tok.text, p.tok.text)
 	}
 	return p.str("a delay")

@@ -35,7 +35,7 @@ func parse(name string, text []byte, macros map[string]string,
 	p.tree.end = p.tok.pos
 	for name, m := range p.lex.macros {
 		if !m.used && !m.command {
-			rep.warnf(m.pos, "macro %q is not used", name)
+			rep.warnf(m.pos, "macro %q is not used: remove it", name)
 		}
 	}
 	return &p.tree
@@ -235,11 +235,11 @@ func (p *parser) str(what string) word {
 		p.advance()
 		return word{pos: t.pos, text: t.text}
 	case p.inDirective():
-		p.fail(t.pos, "", "\"}\" is missing before this line")
+		p.fail(t.pos, "", "\"}\" is missing before this line: write it")
 	case t.kind == tKeyword:
-		p.fail(t.pos, "", "expected %s: %q is a reserved word and has to be quoted", what, t.text)
+		p.fail(t.pos, "", "expected %s: %q is a reserved word and has to be quoted: write \"%s\"", what, t.text, t.text)
 	case t.kind == tNumber:
-		p.fail(t.pos, "", "expected %s: a number has to be quoted", what)
+		p.fail(t.pos, "", "expected %s: a number has to be quoted: write \"%s\"", what, t.text)
 	case t.kind == tChar && strings.Contains("/~.*%|@+-;&[]`^?\\$", t.text):
 		p.fail(t.pos, "", "expected %s: what begins with %q has to be quoted", what, t.text)
 	default:

@@ -7,14 +7,16 @@ import (
 	"github.com/godwit-mta/godwit/core/format"
 )
 
+const howSpecified = "write one of FORMAT SPECIFIERS in smtpd.conf(5), or %% for a plain %"
+
 // specifiers reports a wrong format specifier in a word.
 func (c *checker) specifiers(w word, err error) {
 	var wrong *format.Error
 	switch {
 	case errors.As(err, &wrong):
-		c.errorf(c.inside(w, wrong.Offset, len(wrong.Specifier)), "%s", err)
+		c.errorf(c.inside(w, wrong.Offset, len(wrong.Specifier)), "%s: %s", err, howSpecified)
 	case err != nil:
-		c.errorf(w.pos, "%s", err)
+		c.errorf(w.pos, "%s: %s", err, howSpecified)
 	}
 }
 

@@ -1,5 +1,7 @@
 package config
 
+import "fmt"
+
 // later is the one list of what is understood but not carried out yet: the keywords of
 // the directive and of the option, then what is said about them. " table" stands for a
 // table in an argument. When something is carried out, its line goes.
@@ -82,6 +84,14 @@ func (c *checker) unsupported(d *directive) {
 
 func (c *checker) notYet(pos Pos, key string) {
 	if what, ok := later[key]; ok {
-		c.cfg.Unsupported = append(c.cfg.Unsupported, Unsupported{pos, what + " is not supported yet"})
+		c.refuse(pos, "%s is not supported yet", what)
+	}
+}
+
+// refuse records what smtpd does not start with.
+func (c *checker) refuse(pos Pos, format string, args ...any) {
+	if len(c.cfg.Unsupported) < maxErrors {
+		c.cfg.Unsupported = append(c.cfg.Unsupported,
+			Unsupported{pos, shown(fmt.Sprintf(format, args...)), c.rep.line(pos)})
 	}
 }
