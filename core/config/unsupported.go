@@ -9,9 +9,6 @@ var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
 	"smtp ciphers":      `"smtp ciphers"`,
-	"srs key":           `"srs"`,
-	"srs key backup":    `"srs"`,
-	"srs ttl":           `"srs"`,
 	"mda wrapper":       `"mda wrapper"`,
 	"mta max-deferred":  `"mta max-deferred"`,
 	"proc":              `a filter process`,
@@ -63,7 +60,6 @@ var later = map[string]string{
 	"action host table": `"host" with a table in a relay action`,
 	"action pki":        `"pki" in a relay action`,
 	"action protocols":  `"protocols" in a relay action`,
-	"action srs":        `"srs" in an action`,
 }
 
 // unsupported records what later knows of a directive.

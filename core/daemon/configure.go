@@ -76,10 +76,11 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Dispatcher: d,
 		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
 			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: p.bound.now.interfaces,
-			DaemonUser: p.opts.Facts.Users.Daemon},
+			DaemonUser: p.opts.Facts.Users.Daemon, SRS: cfg.SRS},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
-			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir},
+			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir,
+			Wrappers: cfg.Wrappers, SRS: cfg.SRS},
 	}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/godwit-mta/godwit/core/expand"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/rules"
+	"github.com/godwit-mta/godwit/core/srs"
 	"github.com/godwit-mta/godwit/core/stats"
 	"github.com/godwit-mta/godwit/core/table"
 )
@@ -64,12 +65,20 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	}
 	cfg := &config.Config{Actions: s.Actions, Wrappers: s.Wrappers, SubAddrDelim: s.SubAddrDelim}
 	s.expander, err = expand.New(cfg, expand.Sources{Tables: s.tables, Rules: matcher, Forward: l.forward,
-		DaemonUser: s.DaemonUser, Log: l.m.log})
+		DaemonUser: s.DaemonUser, SRS: srsCodec(&s.SRS), Log: l.m.log})
 	if err != nil {
 		return err
 	}
 	l.next = s
 	return nil
+}
+
+// srsCodec gives nil when there is no key.
+func srsCodec(c *config.SRS) *srs.Codec {
+	if c.Key == "" {
+		return nil
+	}
+	return srs.New(c.Key, c.BackupKey, c.TTL)
 }
 
 func (l *lookupRole) activate() { l.cfg.add(l.next.Generation, l.next); l.next = nil }

@@ -229,6 +229,7 @@ type commitReply struct {
 // message itself comes with it only when it is small.
 type relayTask struct {
 	Action    string
+	Sender    address.Address // that of the envelopes, rewritten if the action asks for it
 	Envelopes []*envelope.Envelope
 	Body      []byte // nil: to be asked for with kindBody
 	Size      int64
@@ -329,6 +330,7 @@ type lookupConfig struct {
 	Wrappers     []config.Wrapper
 	Interfaces   []netip.Addr
 	DaemonUser   string
+	SRS          config.SRS
 }
 
 type dispatcherConfig struct {
@@ -374,4 +376,6 @@ type queueConfig struct {
 	PausedMDA     bool
 	PausedMTA     bool
 	MailboxDir    string
+	Wrappers      []config.Wrapper
+	SRS           config.SRS
 }

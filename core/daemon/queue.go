@@ -14,6 +14,7 @@ import (
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/queue"
 	"github.com/godwit-mta/godwit/core/scheduler"
+	"github.com/godwit-mta/godwit/core/srs"
 	"github.com/godwit-mta/godwit/core/stats"
 	"github.com/godwit-mta/godwit/core/trace"
 )
@@ -46,7 +47,9 @@ type queueRole struct {
 // queueSettings is a configuration in the form in which it is used.
 type queueSettings struct {
 	queueConfig
-	actions map[string]*config.Action
+	actions  map[string]*config.Action
+	wrappers map[string]string // commands by name
+	srs      *srs.Codec
 }
 
 func newQueue(m *member, dir string) *queueRole {
@@ -62,13 +65,17 @@ func newQueue(m *member, dir string) *queueRole {
 // prepare opens the store the first time: a spool that cannot be used is an error of the
 // configuration.
 func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
-	s := &queueSettings{actions: make(map[string]*config.Action)}
+	s := &queueSettings{actions: make(map[string]*config.Action), wrappers: make(map[string]string)}
 	if err := r.Decode(&s.queueConfig); err != nil {
 		return err
 	}
 	for i := range s.Actions {
 		s.actions[s.Actions[i].Name] = &s.Actions[i]
 	}
+	for _, w := range s.Wrappers {
+		s.wrappers[w.Name] = w.Command
+	}
+	s.srs = srsCodec(&s.SRS)
 	if q.store == nil {
 		store, err := queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree}, q.log)
 		if err != nil {

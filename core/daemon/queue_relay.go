@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/queue"
@@ -57,13 +59,51 @@ func (q *queueRole) relay(envs []*envelope.Envelope) {
 		return
 	}
 	body.Close()
-	task := relayTask{Action: first.Dispatcher, Envelopes: envs, Size: body.Size}
-	if body.File == nil && len(body.Bytes) <= inlineBody {
-		task.Body = body.Bytes
+	for _, sent := range q.bySender(envs) {
+		task := relayTask{Action: first.Dispatcher, Sender: sent.sender, Envelopes: sent.envs, Size: body.Size}
+		if body.File == nil && len(body.Bytes) <= inlineBody {
+			task.Body = body.Bytes
+		}
+		if err := q.m.peers[Dispatcher].Send(kindRelay, &task); err != nil {
+			q.refuseAll(sent.envs, "dispatcher: "+err.Error())
+		}
 	}
-	if err := q.m.peers[Dispatcher].Send(kindRelay, &task); err != nil {
-		q.refuseAll(envs, "dispatcher: "+err.Error())
+}
+
+// sentAs are envelopes of a message that are relayed with one sender.
+type sentAs struct {
+	sender address.Address
+	envs   []*envelope.Envelope
+}
+
+// bySender divides envelopes of one message and action by the sender with which they go
+// out. There is more than one only if senders are rewritten and the recipients came in
+// under several domains.
+func (q *queueRole) bySender(envs []*envelope.Envelope) []sentAs {
+	list := make([]sentAs, 0, 1)
+	now := time.Now()
+	for _, e := range envs {
+		sender := q.settings().relayedSender(e, now)
+		i := slices.IndexFunc(list, func(s sentAs) bool { return s.sender == sender })
+		if i < 0 {
+			i = len(list)
+			list = append(list, sentAs{sender: sender})
+		}
+		list[i].envs = append(list[i].envs, e)
 	}
+	return list
+}
+
+// relayedSender gives the sender with which an envelope goes out. A forwarded one is
+// rewritten where the action asks for it (SRS), each for the domain that it came in under.
+// That is done at each attempt, so that the day in it is the one on which the next server
+// sees it, and notices of ours go to the sender as it was.
+func (s *queueSettings) relayedSender(e *envelope.Envelope, now time.Time) address.Address {
+	a := s.actions[e.Dispatcher]
+	if s.srs == nil || a == nil || !a.Relay.SRS || a.Relay.MailFrom != "" || e.Sender.Null() || e.Rcpt == e.Dest {
+		return e.Sender
+	}
+	return s.srs.Encode(e.Sender, e.Rcpt.Domain, now)
 }
 
 // refuseAll makes envelopes wait for a later attempt.

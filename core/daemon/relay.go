@@ -148,7 +148,7 @@ func (r *relayer) task(req *ipc.Request) {
 		own.Limits = l
 		opts = &own
 	}
-	m := &mta.Message{ID: first.ID.Message(), Sender: first.Sender, EnvID: first.EnvID, Ret: first.Ret}
+	m := &mta.Message{ID: first.ID.Message(), Sender: t.Sender, EnvID: first.EnvID, Ret: first.Ret}
 	if t.Body != nil {
 		m.Body.Bytes = t.Body
 	} else {

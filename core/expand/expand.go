@@ -12,6 +12,7 @@ import (
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/rules"
+	"github.com/godwit-mta/godwit/core/srs"
 	"github.com/godwit-mta/godwit/core/table"
 	"github.com/godwit-mta/godwit/core/trace"
 )
@@ -52,7 +53,9 @@ type Sources struct {
 	ReadFile func(path string) ([]byte, error)
 	// DaemonUser is the user as whom commands and files of aliases are run and written.
 	DaemonUser string
-	Log        *trace.Logger
+	// SRS reads rewritten senders. nil: they are addresses as any others.
+	SRS *srs.Codec
+	Log *trace.Logger
 }
 
 // Expander expands recipients by one configuration. It has no state of its own and may

@@ -80,7 +80,6 @@ func TestEnvelopes(t *testing.T) {
 		},
 		func(e *envelope.Envelope) {
 			e.Dispatcher, e.Type, e.Dest = "relay", envelope.MTA, address.Address{Local: "far", Domain: "relay"}
-			e.Flags |= envelope.Internal
 		},
 		func(e *envelope.Envelope) {
 			e.Dispatcher, e.Type, e.Dest = "local", envelope.MDA, list
@@ -89,7 +88,6 @@ func TestEnvelopes(t *testing.T) {
 		},
 		func(e *envelope.Envelope) {
 			e.Dispatcher, e.Type, e.Dest = "virtual", envelope.MDA, address.Address{Local: "joe", Domain: "virtual"}
-			e.Flags |= envelope.Internal
 			e.MDAUser, e.TTL = "joe", time.Hour
 		},
 	}

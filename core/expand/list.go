@@ -41,6 +41,7 @@ func parseList(line string) ([]target, error) {
 		return nil, fmt.Errorf("list longer than %d octets", maxLine)
 	}
 	var list []target
+	line = cutComment(line)
 	for line = trim(line); line != ""; line = trim(line) {
 		if line[0] == ',' {
 			line = line[1:]
@@ -61,6 +62,31 @@ func parseList(line string) ([]target, error) {
 }
 
 func trim(s string) string { return strings.Trim(s, " \t\r") }
+
+// cutComment drops what follows a hash that begins a word outside of quotes. The text of an
+// error may have one.
+func cutComment(line string) string {
+	start, quote := 0, byte(0) // start of the item
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\':
+			i++
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'' && (trim(line[start:i]) == "" || strings.HasPrefix(trim(line[start:i]), "|")):
+			quote = c
+		case c == ',':
+			start = i + 1
+		case c == '#' && (i == 0 || strings.IndexByte(" \t,", line[i-1]) >= 0):
+			if _, isError := cutWord(trim(line[start:i]), "error:"); !isError {
+				return line[:i]
+			}
+		}
+	}
+	return line
+}
 
 // cutItem takes one destination. An item in quotes loses them; quotes inside an item
 // only keep commas from ending it, because a command needs its own quotes. Outside of
@@ -220,23 +246,37 @@ func validUser(s string) bool {
 	return s != ""
 }
 
-// parseLines reads a .forward or an included file: lists on lines, comments on lines
-// that begin with a hash.
+// continued says whether a line ends in a backslash that no other one escapes.
+func continued(line string) bool {
+	n := len(line) - len(strings.TrimRight(line, `\`))
+	return n%2 == 1
+}
+
+// parseLines reads a .forward or an included file: lists on lines with comments. A
+// backslash at the end of a line joins it with the next.
 func parseLines(content []byte, most int) ([]target, error) {
 	var list []target
-	number := 0
+	number, joined := 0, ""
 	for line := range strings.SplitSeq(string(content), "\n") {
 		number++
-		if line = trim(line); line == "" || line[0] == '#' {
+		line = cutComment(strings.TrimSuffix(line, "\r"))
+		if continued(line) {
+			if joined += line[:len(line)-1]; len(joined) > maxLine {
+				return nil, fmt.Errorf("line %d: longer than %d octets", number, maxLine)
+			}
 			continue
 		}
-		targets, err := parseList(line)
+		targets, err := parseList(joined + line)
+		joined = ""
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
 		if list = append(list, targets...); len(list) > most {
 			return nil, fmt.Errorf("more than %d destinations", most)
 		}
+	}
+	if joined != "" {
+		return nil, fmt.Errorf("line %d: a backslash at the end of the file", number)
 	}
 	return list, nil
 }

@@ -3,6 +3,7 @@ package expand
 import (
 	"context"
 	"strings"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/rules"
+	"github.com/godwit-mta/godwit/core/srs"
 )
 
 // expansion is the work on one recipient.
@@ -34,14 +36,17 @@ type node struct {
 	root    bool   // that user is root
 	same    bool   // the user that its list belongs to
 	forward bool   // same, and the list was a .forward
+	decoded bool   // the address was a rewritten sender of ours
 }
 
 // nodeKey is what makes two nodes one. The action belongs to it: the same name may stand
-// for different users in the userbases of two actions.
+// for different users in the userbases of two actions. So does the address: a user who gets
+// mail under two addresses gets both.
 type nodeKey struct {
 	kind    kind
 	text    string
 	action  *config.Action
+	dest    address.Address
 	owner   string
 	same    bool
 	forward bool
@@ -63,7 +68,7 @@ func (x *expansion) visit(ctx context.Context, n *node) error {
 
 // add queues a destination that parent's list named.
 func (x *expansion) add(n *node) error {
-	key := nodeKey{kind: n.kind, text: n.text, action: n.action, owner: n.owner, same: n.same, forward: n.forward}
+	key := nodeKey{kind: n.kind, text: n.text, action: n.action, dest: n.dest, owner: n.owner, same: n.same, forward: n.forward}
 	if n.kind == addressKind {
 		key = nodeKey{kind: n.kind, text: strings.ToLower(n.addr.String())}
 	}
@@ -82,7 +87,8 @@ func (x *expansion) add(n *node) error {
 // address asks the rules. What expansion made comes from this host.
 func (x *expansion) address(ctx context.Context, n *node) error {
 	s := x.session
-	s.Internal = s.Internal || n.parent != nil
+	x.decode(n)
+	s.Internal = s.Internal || n.internal()
 	rule, err := x.Rules.Evaluate(ctx, &s, n.addr)
 	if err != nil {
 		return err
@@ -103,6 +109,10 @@ func (x *expansion) address(ctx context.Context, n *node) error {
 
 // errorText is an alias whose only purpose is its reply.
 func (x *expansion) errorText(n *node) error {
+	if n.action.Method == config.ForwardOnly {
+		x.Log.Infof("<%s> leads to an error text, but its action allows only forwarding", x.session.Rcpt)
+		return rules.TempFail(x.session.Rcpt)
+	}
 	class, text := n.code/100, n.text
 	enhanced := gosmtp.EnhancedCode{class, 0, 0}
 	if word, rest, ok := strings.Cut(text, " "); ok {
@@ -119,10 +129,10 @@ func (x *expansion) program(n *node) error {
 	switch {
 	case n.root:
 		x.Log.Warnf("root's .forward may not name files and commands: %s", n.text)
-		return x.listProblem(4)
+		return rules.TempFail(x.session.Rcpt)
 	case n.action.Method == config.ForwardOnly:
 		x.Log.Infof("<%s> leads to %s, but its action allows only forwarding", x.session.Rcpt, n.text)
-		return x.listProblem(4)
+		return rules.TempFail(x.session.Rcpt)
 	}
 	return x.emit(n, envelope.MDA)
 }
@@ -135,7 +145,7 @@ func (x *expansion) emit(n *node, t envelope.Type) error {
 	if n.action.TTL > 0 {
 		env.TTL = n.action.TTL
 	}
-	if n.depth > 0 && n.internal() {
+	if n.fromDecoded() {
 		env.Flags |= envelope.Internal
 	}
 	switch n.kind {
@@ -151,12 +161,35 @@ func (x *expansion) emit(n *node, t envelope.Type) error {
 	return nil
 }
 
-// internal says whether the address that n belongs to was made by expansion.
+// internal says whether the address that n belongs to was made here: by expansion, or
+// because it is hidden in a rewritten sender.
 func (n *node) internal() bool {
 	for n.kind != addressKind {
 		n = n.parent
 	}
-	return n.parent != nil
+	return n.parent != nil || n.decoded
+}
+
+// fromDecoded says whether n came of a rewritten sender.
+func (n *node) fromDecoded() bool {
+	for n != nil && !n.decoded {
+		n = n.parent
+	}
+	return n != nil
+}
+
+// decode finds the address behind a rewritten sender (SRS) to which a notice comes. One
+// that cannot be read is left to the rules.
+func (x *expansion) decode(n *node) {
+	if x.SRS == nil || !x.session.Sender.Null() || !srs.Encoded(n.addr.Local) {
+		return
+	}
+	a, err := x.SRS.Decode(n.addr, time.Now())
+	if err != nil {
+		x.Log.Warnf("SRS failed to decode: %s: %v", n.addr, err)
+		return
+	}
+	n.addr, n.decoded = a, true
 }
 
 // split separates the detail of a sub-address.

@@ -16,14 +16,17 @@ type criterion struct {
 	regex   string // what regular expressions see
 	present bool   // the fact exists: what a criterion without a table asks for
 	strict  bool   // without the fact, a criterion with a table is not met even negated
+	never   bool   // a criterion without a table is not met, even negated
 }
 
 // criteria gives the tests of a rule in the order in which smtpd.conf(5) makes them.
 //
-// A negated criterion is met exactly when the plain one is not, with one exception, kept
+// A negated criterion is met exactly when the plain one is not, with two exceptions, kept
 // from OpenSMTPD: "! from rdns <table>" says nothing about a client without a name and
 // does not cover it, so that a rule that accepts everybody but some names does not begin
-// to accept the nameless. "! from rdns" alone covers just these.
+// to accept the nameless. "! from rdns" alone covers just these. And an address that
+// expansion made comes from no client: neither "from rdns" and "from socket" nor their
+// negations cover it.
 func criteria(rule *config.Rule, s *Session, dest address.Address) [10]criterion {
 	source, domain := s.source(), destDomain(dest)
 	sender, rcpt := s.Sender.String(), dest.String()
@@ -31,13 +34,12 @@ func criteria(rule *config.Rule, s *Session, dest address.Address) [10]criterion
 	if s.Username != "" && isAddress(s.Username) {
 		auth = table.MailAddr
 	}
-	named := s.RDNS != "" && !s.Internal
+	name := s.name()
 	return [...]criterion{
 		{Match: rule.Tag, service: table.String, key: s.Tag, regex: s.Tag, present: true},
-		// Mail from this host's own users stays theirs through aliases.
-		{Match: rule.FromSocket, present: s.Local},
+		{Match: rule.FromSocket, present: s.Local, never: s.Internal},
 		{Match: rule.From, service: table.NetAddr, key: source, regex: bracketed(source), present: true},
-		{Match: rule.RDNS, service: table.Domain, key: s.RDNS, regex: s.RDNS, present: named, strict: true},
+		{Match: rule.RDNS, service: table.Domain, key: name, regex: name, present: name != "", strict: !s.Internal, never: s.Internal},
 		{Match: rule.For, service: table.Domain, key: domain, regex: dest.Domain, present: true},
 		{Match: rule.Helo, service: table.Domain, key: s.Helo, regex: s.Helo, present: true},
 		{Match: rule.Auth, service: auth, key: s.Username, regex: s.Username, present: s.authenticated(rule.Auth)},
@@ -62,7 +64,7 @@ func (r *Rules) matches(ctx context.Context, rule *config.Rule, s *Session, dest
 		}
 		met := c.present
 		switch {
-		case c.Table != "" && !c.present && c.strict:
+		case c.Table != "" && !c.present && c.strict, c.Table == "" && c.never:
 			return false, nil
 		case c.Table != "" && c.present:
 			key := c.key

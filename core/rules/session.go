@@ -36,6 +36,18 @@ func (s *Session) source() string {
 	return s.Addr.Unmap().String()
 }
 
+// name gives the name of the client, "" when it has none. Those who use the socket are
+// called localhost.
+func (s *Session) name() string {
+	switch {
+	case s.Internal:
+		return ""
+	case s.Local:
+		return "localhost"
+	}
+	return s.RDNS
+}
+
 // authenticated says whether a criterion finds what it is about: sessions over the
 // socket count as authenticated, but have no name that a table could hold.
 func (s *Session) authenticated(m config.Match) bool {
