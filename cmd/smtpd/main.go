@@ -181,15 +181,15 @@ func check(s *settings) int {
 	for _, w := range warnings {
 		fmt.Fprintln(os.Stderr, w)
 	}
-	if err == nil {
-		for _, u := range cfg.Unsupported {
-			fmt.Fprintln(os.Stderr, u)
-		}
-		err = daemon.CheckFiles(cfg)
-	}
 	if err != nil {
 		report(err)
 		return 1
+	}
+	for _, u := range cfg.Unsupported {
+		fmt.Fprintln(os.Stderr, u)
+	}
+	for _, w := range daemon.CheckFiles(cfg) {
+		fmt.Fprintln(os.Stderr, w)
 	}
 	fmt.Fprintln(os.Stderr, "configuration OK")
 	return 0

@@ -48,6 +48,8 @@ func TestCommandLine(t *testing.T) {
 	good := file("good", "action \"a\" maildir\nmatch for local action \"a\"\n")
 	macro := file("macro", "action \"a\" maildir $where\nmatch for local action \"a\"\n")
 	later := file("later", "queue compression\naction \"a\" maildir\nmatch for local action \"a\"\n")
+	outside := file("outside", "pki a.example cert \"/none\" key \"/none\"\ntable t file:/none\n"+
+		"action \"a\" maildir alias <t>\nmatch for local action \"a\"\n")
 	bad := file("bad", "action \"a\" maildri\nmatch for local action \"a\"\n")
 	for _, c := range []struct {
 		args   []string
@@ -60,6 +62,9 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-n", "-D", "where=Mail", "-f", macro}, 0, "configuration OK"},
 		{[]string{"-n", "-f", later}, 0, later + ":1:1: warning: \"queue compression\" is not supported yet; smtpd does not start with it\nqueue compression\n^\nconfiguration OK"},
 		{[]string{"-d", "-S", filepath.Join(dir, "spool"), "-f", later}, 1, "is not supported yet"},
+		{[]string{"-n", "-f", outside}, 0, outside + ":1:1: warning: pki a.example: open /none: no such file"},
+		{[]string{"-n", "-f", outside}, 0, outside + ":2:7: warning: "},
+		{[]string{"-n", "-f", outside}, 0, "\nconfiguration OK\n"},
 		{[]string{"-n", "-f", bad}, 1, bad + ":1:12: "},
 		{[]string{"-n", "-f", bad}, 1, "did you mean \"maildir\"?"},
 		{[]string{"-n", "-f", filepath.Join(dir, "none")}, 1, "no such file"},

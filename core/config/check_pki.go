@@ -42,11 +42,11 @@ func (c *checker) checkCA(d *directive) {
 			return
 		}
 	}
-	c.cfg.CAs = append(c.cfg.CAs, CA{name, d.arg(1).text})
+	c.cfg.CAs = append(c.cfg.CAs, CA{d.pos, name, d.arg(1).text})
 }
 
 func (c *checker) checkPKI(d *directive) {
-	pki := c.findPKI(strings.ToLower(d.arg(0).text))
+	pki := c.findPKI(strings.ToLower(d.arg(0).text), d.pos)
 	for _, o := range d.options {
 		field, value := &pki.Cert, o.arg.text
 		switch o.name {
@@ -63,13 +63,13 @@ func (c *checker) checkPKI(d *directive) {
 	}
 }
 
-func (c *checker) findPKI(name string) *PKI {
+func (c *checker) findPKI(name string, pos Pos) *PKI {
 	for i := range c.cfg.PKIs {
 		if c.cfg.PKIs[i].Name == name {
 			return &c.cfg.PKIs[i]
 		}
 	}
-	c.cfg.PKIs = append(c.cfg.PKIs, PKI{Name: name, DHE: "none"})
+	c.cfg.PKIs = append(c.cfg.PKIs, PKI{Pos: pos, Name: name, DHE: "none"})
 	return &c.cfg.PKIs[len(c.cfg.PKIs)-1]
 }
 

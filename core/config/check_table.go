@@ -65,8 +65,11 @@ func (c *checker) tableProgram(t *Table, w word) {
 	}
 	program := c.env.LibexecDir + "/table-" + t.Backend
 	if c.env.Executable != nil && !c.env.Executable(program) {
-		c.rep.errorf(w.pos, hint, "unknown table type %q: there is no program %s", t.Backend, program)
-		return
+		if hint != "" {
+			c.rep.errorf(w.pos, hint, "unknown table type %q: there is no program %s", t.Backend, program)
+			return
+		}
+		c.refuse(w.pos, "there is no program %s: install it or write another type of table", program)
 	}
 	c.notYet(t.Pos, "table program")
 }

@@ -103,10 +103,14 @@ type SchedulerLimits struct {
 type Wrapper struct{ Name, Command string }
 
 // CA is ca NAME cert FILE.
-type CA struct{ Name, File string }
+type CA struct {
+	Pos        Pos
+	Name, File string
+}
 
 // PKI is pki NAME. Name is "*" or a host name in lower case.
 type PKI struct {
+	Pos             Pos // where it is first named
 	Name, Cert, Key string
 	DHE             string // "none", "auto" or "legacy"
 }

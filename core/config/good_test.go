@@ -125,10 +125,10 @@ func TestSettings(t *testing.T) {
 			SRS{"a", "b", 48 * time.Hour}},
 		{"mda wrapper w \"/bin/w %{mda}\"", func(c *Config) any { return c.Wrappers },
 			[]Wrapper{{"w", "/bin/w %{mda}"}}},
-		{"ca Corp cert \"/ca.pem\"", func(c *Config) any { return c.CAs }, []CA{{"corp", "/ca.pem"}}},
+		{"ca Corp cert \"/ca.pem\"", func(c *Config) any { return c.CAs }, []CA{{Pos{"smtpd.conf", 1, 1}, "corp", "/ca.pem"}}},
 		{"pki MX1.example.org cert \"/c\"\npki mx1.Example.org key \"/k\" dhe AUTO", func(c *Config) any { return c.PKIs },
-			[]PKI{{"mx1.example.org", "/c", "/k", "auto"}}},
-		{"pki \"*\" cert \"/c\" key \"/k\"", func(c *Config) any { return c.PKIs }, []PKI{{"*", "/c", "/k", "none"}}},
+			[]PKI{{Pos{"smtpd.conf", 1, 1}, "mx1.example.org", "/c", "/k", "auto"}}},
+		{"pki \"*\" cert \"/c\" key \"/k\"", func(c *Config) any { return c.PKIs }, []PKI{{Pos{"smtpd.conf", 1, 1}, "*", "/c", "/k", "none"}}},
 	}
 	for _, tt := range tests {
 		cfg, _ := mustParse(t, tt.text+"\n"+rule)

@@ -1,8 +1,8 @@
 package daemon
 
 import (
-	"fmt"
 	"net"
+	"os"
 
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/hostname"
@@ -15,23 +15,16 @@ func LoadConfig(path string, macros map[string]string, facts platform.Facts) (*c
 		Hostname:   hostname.Server(facts.MailnameFile),
 		LookupPort: lookupPort,
 		LibexecDir: facts.Libexec,
+		Executable: executable,
 	})
-}
-
-// CheckFiles reads the keys, certificates and authorities that a configuration names.
-func CheckFiles(cfg *config.Config) error {
-	if _, _, err := readPKIs(cfg.PKIs); err != nil {
-		return err
-	}
-	for _, ca := range cfg.CAs {
-		if _, err := readPEM(ca.File); err != nil {
-			return fmt.Errorf("ca %s: %w", ca.Name, err)
-		}
-	}
-	return nil
 }
 
 func lookupPort(name string) (uint16, error) {
 	n, err := net.LookupPort("tcp", name)
 	return uint16(n), err
+}
+
+func executable(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o111 != 0
 }

@@ -266,12 +266,9 @@ func (p *parent) stopSet(s *set) {
 
 // load reads the configuration file and refuses what is not carried out yet.
 func (p *parent) load() (*config.Config, error) {
-	cfg, warnings, err := LoadConfig(p.opts.ConfigFile, p.opts.Macros, p.opts.Facts)
+	cfg, _, err := LoadConfig(p.opts.ConfigFile, p.opts.Macros, p.opts.Facts)
 	if err != nil {
 		return nil, err
-	}
-	for _, w := range warnings {
-		p.log.Warnf("%s", w)
 	}
 	var refused []error
 	for _, u := range cfg.Unsupported {

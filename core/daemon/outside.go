@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/table"
+)
+
+// CheckFiles tries what a configuration names outside of its text: certificates, keys,
+// authorities and tables in files. What is wrong with them is a warning here, so that a file
+// can be checked on another host and by anybody; smtpd does not start with it.
+func CheckFiles(cfg *config.Config) []config.Warning {
+	var list []config.Warning
+	warn := func(pos config.Pos, err error) {
+		if err != nil {
+			list = append(list, config.Warning{Pos: pos, Message: err.Error() + "; smtpd does not start with it"})
+		}
+	}
+	for _, pki := range cfg.PKIs {
+		_, _, err := readPKIs([]config.PKI{pki})
+		warn(pki.Pos, err)
+	}
+	for _, ca := range cfg.CAs {
+		if _, err := readPEM(ca.File); err != nil {
+			warn(ca.Pos, fmt.Errorf("ca %s: %w", ca.Name, err))
+		}
+	}
+	var good []config.Table
+	for _, t := range cfg.Tables {
+		if t.Backend != "static" && t.Backend != "file" {
+			continue
+		}
+		if _, err := table.NewSet([]config.Table{t}, table.Sources{}); err != nil {
+			warn(t.Pos, err)
+			continue
+		}
+		good = append(good, t)
+	}
+	set, err := table.NewSet(good, table.Sources{})
+	if err != nil {
+		return list // not reached: each of them could be read
+	}
+	for _, u := range tableUses(cfg) {
+		if _, err := set.Table(u.table); err == nil {
+			warn(u.pos, set.Prepare(u.table, u.service))
+		}
+	}
+	return list
+}
+
+// tableUse is a place that asks a table.
+type tableUse struct {
+	pos     config.Pos
+	table   string
+	service table.Service
+}
+
+// tableUses lists what tables are asked for.
+func tableUses(cfg *config.Config) (uses []tableUse) {
+	add := func(pos config.Pos, name string, service table.Service) {
+		if name != "" {
+			uses = append(uses, tableUse{pos, name, service})
+		}
+	}
+	for _, l := range cfg.Listeners {
+		add(l.Pos, l.AuthTable, table.Credentials)
+		add(l.Pos, l.Senders, table.MailAddrMap)
+		add(l.Pos, l.Hostnames, table.AddrName)
+	}
+	for _, a := range cfg.Actions {
+		add(a.Pos, a.Alias, table.Alias)
+		add(a.Pos, a.Virtual, table.Alias)
+		add(a.Pos, a.UserBase, table.UserInfo)
+		add(a.Pos, a.Relay.Auth, table.Credentials)
+		add(a.Pos, a.Relay.HeloSrc, table.AddrName)
+		add(a.Pos, a.Relay.Src, table.Source)
+		add(a.Pos, a.Relay.HostTable, table.RelayHost)
+		add(a.Pos, a.Relay.DomainTable, table.RelayHost)
+	}
+	for _, r := range cfg.Rules {
+		match := func(m config.Match, service table.Service) {
+			if m.Regex {
+				service = table.Regex
+			}
+			add(r.Pos, m.Table, service)
+		}
+		match(r.Tag, table.String)
+		match(r.From, table.NetAddr)
+		match(r.RDNS, table.Domain)
+		match(r.For, table.Domain)
+		match(r.Helo, table.Domain)
+		match(r.Auth, table.String)
+		match(r.MailFrom, table.MailAddr)
+		match(r.RcptTo, table.MailAddr)
+	}
+	return uses
+}
