@@ -112,7 +112,7 @@ func (p proc) environ(t *testing.T) []string {
 }
 
 // files gives what the descriptors of a process are: paths, "socket:[tcp]" for sockets with
-// a local TCP address, "socket:[udp]" and "socket:[unix]".
+// a local TCP address, "socket:[udp]", "socket:[unix]" and "socket:[netlink]".
 func (p proc) files(t *testing.T) map[int]string {
 	t.Helper()
 	entries, err := os.ReadDir(p.path("fd"))
@@ -145,7 +145,7 @@ func (p proc) files(t *testing.T) map[int]string {
 func sockets(t *testing.T) map[string]string {
 	t.Helper()
 	kinds := make(map[string]string)
-	for name, column := range map[string]int{"tcp": 9, "tcp6": 9, "udp": 9, "udp6": 9, "unix": 6} {
+	for name, column := range map[string]int{"tcp": 9, "tcp6": 9, "udp": 9, "udp6": 9, "unix": 6, "netlink": 9} {
 		text, err := os.ReadFile("/proc/net/" + name)
 		if err != nil {
 			continue // no such protocol here

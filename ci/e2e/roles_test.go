@@ -107,6 +107,7 @@ func checkFiles(t *testing.T, p proc, w surroundings, d *daemon) {
 		switch {
 		case n <= 1 && target == "/dev/null", n == 2 && target == d.log:
 		case n > 2 && slices.Contains([]string{"anon_inode:[eventpoll]", "anon_inode:[eventfd]"}, target):
+		case n > 2 && p.role() == "parent" && target == "socket:[netlink]": // tells of interfaces and addresses
 		case n > 2 && strings.HasPrefix(target, "socket:["):
 			count[target]++
 		case n > 2 && p.role() == "parent" && target == "anon_inode:[pidfd]": // to wait for its children

@@ -62,6 +62,8 @@ inside() {
 }
 
 account() {
+	# A mail server of the host may have given it one.
+	sed -i "/^$1:/d" /etc/passwd /etc/group /etc/shadow
 	echo "$1:x:$2:$2::$3:/bin/sh" >> /etc/passwd
 	echo "$1:x:$2:" >> /etc/group
 	echo "$1:!:19000:0:99999:7:::" >> /etc/shadow

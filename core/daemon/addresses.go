@@ -36,6 +36,7 @@ const (
 	settleTime = 250 * time.Millisecond // changes come in crowds
 	waitLeast  = time.Second            // between two looks for something missing; doubles
 	waitMost   = time.Minute
+	waitAloud  = 5 * time.Second // when an address that should be ready soon is spoken of
 	renewHosts = 5 * time.Minute // between two looks for the addresses of host names
 )
 
@@ -147,7 +148,7 @@ func (p *parent) readdress(s *set, plan *listenPlan) error {
 		p.log.Infof("info: %s", movedText(&msg))
 	}
 	p.sayMissing()
-	p.host.opened(len(p.bound.now.missing) > 0, plan.named)
+	p.host.opened(p.bound.now.waits(), plan.named)
 	return nil
 }
 
@@ -193,7 +194,11 @@ func changed(before, now []boundListener) (added []boundListener, gone []netip.A
 func (p *parent) sayMissing() {
 	now := &p.bound.now
 	lines := slices.Clone(now.shadowed)
-	for _, line := range now.missing {
+	waiting := now.missing
+	if p.host.wait > waitAloud {
+		waiting = slices.Concat(waiting, now.unready)
+	}
+	for _, line := range waiting {
 		lines = append(lines, line+"; waiting for it")
 	}
 	for _, line := range lines {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/netif"
@@ -25,8 +26,12 @@ type binding struct {
 	listeners  []boundListener // that are open, in the order of sockets
 	interfaces []netip.Addr
 	missing    []string // a line for what is waited for
+	unready    []string // the same for addresses of the host that cannot be used yet
 	shadowed   []string // a line for those that have no effect
 }
+
+// waits reports whether something of the configuration is not there yet.
+func (b *binding) waits() bool { return len(b.missing)+len(b.unready) > 0 }
 
 func newBindings() *bindings { return &bindings{smtp: make(map[netip.AddrPort]*net.TCPListener)} }
 
@@ -70,6 +75,9 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 			l, err := listen(w.Addr)
 			switch {
 			case err == nil:
+			case netif.Absent(err) && slices.Contains(plan.interfaces, w.Addr.Addr()):
+				next.unready = append(next.unready, listenText(&w.Listener, "%s: the address cannot be used yet", w.Addr.Addr()))
+				continue
 			case netif.Absent(err):
 				next.missing = append(next.missing, listenText(&w.Listener, "%s: this host does not have the address", w.Addr.Addr()))
 				continue
@@ -106,7 +114,13 @@ func listen(addr netip.AddrPort) (*net.TCPListener, error) {
 	if addr.Addr().Is6() {
 		network = "tcp6"
 	}
-	l, err := net.ListenTCP(network, net.TCPAddrFromAddrPort(addr))
+	tcp := net.TCPAddrFromAddrPort(addr)
+	if i, err := net.InterfaceByName(tcp.Zone); err == nil {
+		// Package net remembers the numbers of names for a minute. By then an interface can
+		// have been made anew.
+		tcp.Zone = strconv.Itoa(i.Index)
+	}
+	l, err := net.ListenTCP(network, tcp)
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

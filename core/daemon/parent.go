@@ -232,7 +232,7 @@ func (p *parent) configured(plan *listenPlan) {
 	p.cfg = plan.cfg
 	p.host.wait = waitLeast
 	p.sayMissing()
-	p.host.opened(len(p.bound.now.missing) > 0, plan.named)
+	p.host.opened(p.bound.now.waits(), plan.named)
 }
 
 // stopSet ends the sessions and deliveries, then the members.
