@@ -9,9 +9,6 @@ const (
 
 func (c *checker) checkListen(d *directive) {
 	l := Listener{Pos: d.pos, Interface: d.arg(0).text, Hostname: c.cfg.Hostname}
-	if !isPrintable(l.Interface) {
-		c.errorf(d.arg(0).pos, "%q is no interface: write its name, an address or a host name", l.Interface)
-	}
 	for i := range d.options {
 		c.listenOption(&l, &d.options[i])
 	}
@@ -20,6 +17,7 @@ func (c *checker) checkListen(d *directive) {
 			l.Port = 465
 		}
 	}
+	c.checkInterface(&l, d)
 	for _, o := range d.options {
 		needsTLS := o.name == "pki" || o.name == "auth" || o.name == "auth-optional"
 		offersTLS := o.name == "tls" || o.name == "tls-require" || o.name == "smtps"

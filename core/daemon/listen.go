@@ -98,6 +98,8 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 			}
 		}
 		switch {
+		case usable == 0 && isAddress(l.Interface):
+			p.shadowed = append(p.shadowed, listenText(l, "no address of family %s", l.Family))
 		case usable == 0:
 			p.missing = append(p.missing, listenText(l, "%s", nothing(l, found, hosts)))
 		case len(p.want) == before:
@@ -105,6 +107,11 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 		}
 	}
 	return p, nil
+}
+
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 // nothing says why a listener has no address.
