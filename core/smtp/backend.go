@@ -20,6 +20,11 @@ import (
 // quoted where needed, "" for the null reverse-path, possibly without a domain.
 //
 // Reset is called after RSET, a further EHLO or HELO, STARTTLS, and after each message.
+//
+// go-smtp's AuthSession offers AUTH: its mechanisms are asked for at each EHLO of an
+// encrypted session, so they may differ from session to session; none means no AUTH. An
+// error of a mechanism that is no *SMTPError is 454. 535 is a wrong password, which is
+// answered late and not often.
 type Backend interface {
 	NewSession(c *Conn) (gosmtp.Session, error)
 }
@@ -83,6 +88,7 @@ type Config struct {
 	TLSConfig       *tls.Config // nil: no STARTTLS
 	SMTPS           bool        // TLS from the first octet
 	TLSRequire      bool        // MAIL is refused without TLS
+	AuthRequire     bool        // MAIL is refused without AUTH
 	MaxMessageSize  int64       // octets as on the wire, without dot-stuffing; 0: no limit
 	MaxRcpt         int         // recipients of a message; 0: no limit
 	MaxMails        int         // messages of a session; 0: no limit
@@ -90,6 +96,7 @@ type Config struct {
 	MaxIdleCommands int         // commands without a message among them, then 421; 0: 1000
 	Normalize       bool        // bare LF and CR are line ends
 	DSN             bool
+	AuthDelay       time.Duration // a wrong password is answered after a random time below this
 	Timeouts        Timeouts
 }
 
@@ -124,6 +131,7 @@ const (
 	handshakeMost   = time.Minute // a client needs no longer for a handshake
 	lingerTime      = 2 * time.Second
 	lingerOctets    = 256 << 10
+	maxAuthErrors   = 5
 	rcptErrorWeight = 1
 	errorWeight     = 10
 )

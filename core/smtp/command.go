@@ -15,16 +15,11 @@ import (
 func (c *Conn) command(line []byte) {
 	text := string(line)
 	verb, arg, ok := splitCommand(text)
-	if s, watches := c.session.(LineSession); watches {
-		if seen := mask(text); ok {
-			s.ClientLine(seen)
-		} else {
-			s.ClientLine(trace.Escape(seen)) // it may be passed on as a line of another protocol
-		}
+	shown := c.hideSecrets(verb, text)
+	if !ok {
+		shown = trace.Escape(shown) // it may be passed on as a line of another protocol
 	}
-	if c.traced() {
-		c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), mask(text))
-	}
+	c.seen(shown)
 	var r *gosmtp.SMTPError
 	switch {
 	case !ok:
@@ -38,8 +33,40 @@ func (c *Conn) command(line []byte) {
 	if r == nil {
 		return
 	}
-	c.send(r, text)
+	c.send(r, shown)
 	c.limit(verb, r)
+}
+
+// seen shows a line of the client to whoever watches.
+func (c *Conn) seen(line string) {
+	if s, watches := c.session.(LineSession); watches {
+		s.ClientLine(line)
+	}
+	if c.traced() {
+		c.t.Tracef(trace.SMTP, "smtp: %s: <<< %s", c.t.SID(), line)
+	}
+}
+
+// hideSecrets gives a line as it may be logged. Clients that do not wait for the reply to
+// AUTH send what follows it, the password among it, as if it were a command.
+func (c *Conn) hideSecrets(verb, line string) string {
+	switch {
+	case verb == "AUTH":
+		c.secrets = true
+	case known(verb):
+		c.secrets = false
+	case c.secrets:
+		return "(...)"
+	}
+	return mask(line)
+}
+
+func known(verb string) bool {
+	switch verb {
+	case "EHLO", "HELO", "MAIL", "RCPT", "DATA", "STARTTLS", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN":
+		return true
+	}
+	return false
 }
 
 // limit ends sessions that only make mistakes or never come to the point.
@@ -65,6 +92,9 @@ func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
 	}
 	switch {
 	case c.reason != "":
+	case c.authErrors >= maxAuthErrors:
+		c.send(reply(421, 7, 0, "Too many failed logins, closing connection"), "")
+		c.reason = "too-many-logins"
 	case c.score > most*errorWeight:
 		c.send(reply(421, 7, 0, "Too many errors, closing connection"), "")
 		c.reason = "too-many-errors"
@@ -104,7 +134,7 @@ func (c *Conn) dispatch(verb, arg string) *gosmtp.SMTPError {
 	case "EXPN":
 		return c.hook(verb, arg, reply(502, 5, 1, "Invalid command: Command not implemented"))
 	case "AUTH":
-		return reply(503, 5, 1, "Invalid command: Command not supported")
+		return c.auth(arg)
 	}
 	return reply(500, 5, 1, textUnrecognized)
 }
@@ -187,6 +217,9 @@ func (c *Conn) extensions() string {
 	}
 	if _, secured := c.conn.(*tls.Conn); !secured && c.cfg.TLSConfig != nil {
 		b.WriteString("\nSTARTTLS")
+	}
+	if offered := c.mechanisms(); len(offered) > 0 {
+		b.WriteString("\nAUTH " + strings.Join(offered, " "))
 	}
 	b.WriteString("\nHELP")
 	return b.String()

@@ -36,6 +36,10 @@ type Conn struct {
 	score int // refused commands, in tenths
 	idle  int // commands since the last message
 
+	authenticated bool
+	authErrors    int  // wrong passwords
+	secrets       bool // AUTH was said: what is no command may be a password
+
 	reason    string // why the session ends; "" as long as it goes on
 	announced bool   // the line about the connection is logged
 

@@ -27,6 +27,7 @@ import (
 //	CLOSED           the server closes
 //	MAIL from=<a> to=<b>,<c> body="..."  the backend took this message next
 //	LOG regexp       the log has such a line
+//	NOLOG text       the log does not have this anywhere
 func TestDialogs(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.dialog")
 	if err != nil || len(files) < 10 {
@@ -117,6 +118,11 @@ func (d *dialog) step(word, arg string) error {
 			return errors.New("no such line")
 		}
 		return nil
+	case "NOLOG":
+		if strings.Contains(d.s.log.String(), arg) {
+			return errors.New("it does")
+		}
+		return nil
 	}
 	return errors.New("no such step")
 }
@@ -172,6 +178,10 @@ func (d *dialog) set(options []string) error {
 			d.cfg.MaxIdleCommands = n
 		case "socket":
 			d.peer = Peer{Socket: true, User: "alice", UID: 1001}
+		case "auth":
+			d.b.auth = true
+		case "required":
+			d.cfg.AuthRequire = true
 		case "plain":
 			d.b.plain = true
 		default:

@@ -63,7 +63,8 @@ func (c *Conn) answer(err error, fine *gosmtp.SMTPError) *gosmtp.SMTPError {
 	return said
 }
 
-// send adds a reply to what is to be sent, logs a refusal, and counts it.
+// send adds a reply to what is to be sent and logs a refusal. command is what may be
+// logged of the line that is answered.
 func (c *Conn) send(r *gosmtp.SMTPError, command string) {
 	first := c.appendReply(r)
 	if r.Code == 421 || r.Code == 521 {
@@ -76,7 +77,7 @@ func (c *Conn) send(r *gosmtp.SMTPError, command string) {
 		c.t.Infof("smtp bad-input result=\"%s\"", first)
 		return
 	}
-	c.t.Infof("smtp failed-command command=\"%s\" result=\"%s\"", mask(command), first)
+	c.t.Infof("smtp failed-command command=\"%s\" result=\"%s\"", command, first)
 }
 
 // appendReply appends all lines of a reply and gives the first one of a refusal.

@@ -351,7 +351,7 @@ func TestLineSession(t *testing.T) {
 	readLine(t, r, "250 ")
 	<-s.done
 	got := strings.Join(*w.lines, "\n")
-	want := "> 220 mx1.example.org ESMTP Godwit\n< AUTH PLAIN (...)\n> 503 5.5.1 Invalid command: Command not supported\n" +
+	want := "> 220 mx1.example.org ESMTP Godwit\n< AUTH PLAIN (...)\n> 503 5.5.1 Invalid command: Command not allowed at this point.\n" +
 		"< HELO c.example\n> 250 mx1.example.org Hello c.example [127.0.0.10], pleased to meet you\n" +
 		"< NOOP\n> 250 2.0.0 Ok\n< QUIT\n> 221 2.0.0 Bye"
 	if got != want {

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/godwit-mta/godwit/core/trace"
@@ -39,6 +41,7 @@ type sample struct {
 	open  int
 
 	plain  bool                           // sessions are of go-smtp's kind
+	auth   bool                           // sessions offer AUTH
 	hold   func()                         // called in NewSession
 	refuse func(where, what string) error // for all methods
 }
@@ -134,6 +137,27 @@ func (s *sampleSession) DataStart() error                   { return s.b.ask("da
 func (s *sampleSession) Command(verb, arg string) error     { return s.b.ask(verb, arg) }
 func (s *sampleSession) TLSStarted(tls.ConnectionState) error {
 	return s.b.ask("tls", "")
+}
+func (s *sampleSession) AuthMechanisms() []string {
+	if s.b.auth {
+		return Mechanisms()
+	}
+	return nil
+}
+func (s *sampleSession) Auth(mech string) (sasl.Server, error) {
+	return NewMechanism(mech, s.authenticate), nil
+}
+
+// authenticate knows one user; "broken" cannot be looked up.
+func (s *sampleSession) authenticate(user, password string) error {
+	s.b.note("auth " + user)
+	switch {
+	case user == "broken":
+		return errors.New("no table today")
+	case user != "ann" || password != "annpw":
+		return RefusedAuth()
+	}
+	return nil
 }
 func (s *sampleSession) Host() (string, bool) { return "client.example.net", true }
 func (s *sampleSession) End(reason string)    { s.b.note("end " + reason) }

@@ -19,6 +19,9 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	if _, secured := c.conn.(*tls.Conn); c.cfg.TLSRequire && !secured {
 		return reply(530, 7, 0, "Must issue a STARTTLS command first")
 	}
+	if c.cfg.AuthRequire && !c.authenticated {
+		return reply(530, 7, 0, "Must issue an AUTH command first")
+	}
 	sender, valid := parsePath(path)
 	if !ok || !valid {
 		return reply(553, 1, 0, "Sender address syntax error")
