@@ -165,7 +165,8 @@ mda limit max-session 10
 scheduler limit max-inflight 10
 listen on lo inet4 port 25 tls pki $name hostname $name tag x mask-src no-dsn normalize ca corp
 listen on lo inet6 tls-require pki $name
-listen on lo smtps pki $name
+listen on lo smtps pki $name auth <m> hostnames <m> received-auth senders <m>
+listen on lo smtps pki $name auth-optional <m> senders <m> masquerade
 listen on socket mask-src no-dsn tag y
 action a1 mbox alias <m>
 action a2 maildir virtual <m> userbase <g>
@@ -182,6 +183,8 @@ match from socket for any action b1
 match ! from src regex <t> for domain regex { "x$" } action b1
 match from rdns <t> for domain <t> reject
 match from auth for rcpt-to <t> action b1
+match from auth <t> for any action b1
+match auth <m> for any action b1
 `)
 	for _, u := range cfg.Unsupported {
 		t.Errorf("%d: %s", u.Pos.Line, u.What)
@@ -191,7 +194,7 @@ match from auth for rcpt-to <t> action b1
 // TestUnsupportedPlace shows what a user reads.
 func TestUnsupportedPlace(t *testing.T) {
 	cfg, _ := mustParse(t, "pki x.example.org cert c key k\nlisten on lo tls pki x.example.org auth\n"+rule)
-	want := []Unsupported{{Pos{"smtpd.conf", 2, 36}, `"auth" on a listener is not supported yet`, "listen on lo tls pki x.example.org auth"}}
+	want := []Unsupported{{Pos{"smtpd.conf", 2, 36}, `"auth" without a table on a listener is not supported yet`, "listen on lo tls pki x.example.org auth"}}
 	if !slices.Equal(cfg.Unsupported, want) {
 		t.Errorf("got %v", cfg.Unsupported)
 	}

@@ -4,7 +4,7 @@ import "fmt"
 
 // later is the one list of what is understood but not carried out yet: the keywords of
 // the directive and of the option, then what is said about them. " table" stands for a
-// table in an argument. When something is carried out, its line goes.
+// table in an argument, " alone" for none. When something is carried out, its line goes.
 var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
@@ -35,21 +35,15 @@ var later = map[string]string{
 	"table db":      `a table of type db`,
 	"table program": `a table served by a program`,
 
-	"listen auth":               `"auth" on a listener`,
-	"listen auth-optional":      `"auth-optional" on a listener`,
-	"listen ciphers":            `"ciphers" on a listener`,
-	"listen filter":             `"filter" on a listener`,
-	"listen hostnames":          `"hostnames" on a listener`,
-	"listen protocols":          `"protocols" on a listener`,
-	"listen proxy-v2":           `"proxy-v2" on a listener`,
-	"listen received-auth":      `"received-auth" on a listener`,
-	"listen senders":            `"senders" on a listener`,
-	"listen smtps verify":       `"smtps verify" on a listener`,
-	"listen tls-require verify": `"tls-require verify" on a listener`,
-	"listen socket filter":      `"filter" on the socket`,
-
-	"match auth table":      `"auth" with a table in a rule`,
-	"match from auth table": `"from auth" with a table in a rule`,
+	"listen auth alone":          `"auth" without a table on a listener`,
+	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
+	"listen ciphers":             `"ciphers" on a listener`,
+	"listen filter":              `"filter" on a listener`,
+	"listen protocols":           `"protocols" on a listener`,
+	"listen proxy-v2":            `"proxy-v2" on a listener`,
+	"listen smtps verify":        `"smtps verify" on a listener`,
+	"listen tls-require verify":  `"tls-require verify" on a listener`,
+	"listen socket filter":       `"filter" on the socket`,
 
 	"action wrapper":    `"wrapper" in an action`,
 	"action auth":       `"auth" in a relay action`,
@@ -74,6 +68,9 @@ func (c *checker) unsupported(d *directive) {
 		}
 		if o.table != nil && !(o.name == "host" && o.table.single) {
 			c.notYet(o.pos, key+" table")
+		}
+		if o.table == nil {
+			c.notYet(o.pos, key+" alone")
 		}
 	}
 }

@@ -251,6 +251,7 @@ func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
 	l.smtp = s.sessionConfig(b.Hostname)
 	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
+	l.smtp.AuthRequire, l.smtp.AuthDelay = b.Auth, time.Second
 	if b.TLS || b.SMTPS || b.TLSRequire {
 		config, err := serverTLS(b, s.certs)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -33,6 +34,8 @@ type lookupRole struct {
 	next  *lookupSettings
 	ctx   context.Context
 	stop  context.CancelFunc
+
+	hashing *fairGate // for comparing passwords, which takes all that a processor has
 }
 
 // lookupSettings is a configuration in the form in which it is used.
@@ -40,11 +43,12 @@ type lookupSettings struct {
 	lookupConfig
 	tables   *table.Set
 	expander *expand.Expander
+	decoys   map[string]*atomic.Pointer[string] // by table of auth: a hash as its users have
 }
 
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &lookupRole{m: m, ctx: ctx, stop: cancel,
+	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()),
 		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
 }
 
@@ -57,6 +61,9 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	s.tables, err = table.NewSet(s.Tables, table.Sources{Users: systemUsers{},
 		Facts: table.Facts{Hostname: s.Hostname, Addresses: s.Interfaces, SubAddrDelim: s.SubAddrDelim}})
 	if err != nil {
+		return err
+	}
+	if err := s.prepareListeners(); err != nil {
 		return err
 	}
 	matcher, err := rules.New(s.Rules, s.tables, l.m.log)
@@ -96,6 +103,12 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		r.Go(func() { l.mx(r) })
 	case r.Kind == kindHost && from == Dispatcher:
 		r.Go(func() { l.host(r) })
+	case r.Kind == kindAuth && from == Dispatcher:
+		r.Go(func() { l.auth(r) })
+	case r.Kind == kindSender && from == Dispatcher:
+		r.Go(func() { l.sender(r) })
+	case r.Kind == kindAddrName && from == Dispatcher:
+		r.Go(func() { l.hostname(r) })
 	case r.Kind == kindUserinfo && from == Parent:
 		r.Go(func() { l.userinfo(r) })
 	case r.Kind == kindAdmin && from == Control:

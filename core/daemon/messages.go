@@ -37,6 +37,9 @@ const (
 	kindPTR       // addrRequest; answer ptrReply
 	kindMX        // nameRequest; answer mxReply
 	kindHost      // nameRequest; answer hostReply
+	kindAuth      // authRequest; answer foundReply
+	kindSender    // senderRequest; answer foundReply
+	kindAddrName  // addrNameRequest; answer foundReply
 
 	// lookup -> queue, and the queue's own notices by way of lookup
 	kindEnvelopes // newEnvelopes
@@ -199,6 +202,33 @@ type hostReply struct {
 	Error *dnsError
 }
 
+// authRequest asks whether a password is the one of a user in a table.
+type authRequest struct {
+	Generation     uint64
+	Table          string
+	User, Password string
+	Source         netip.Addr // of the client
+}
+
+// senderRequest asks whether a table lets a user send as an address.
+type senderRequest struct {
+	Generation          uint64
+	Table, User, Sender string
+}
+
+// addrNameRequest asks for the name that a table has for one of our addresses.
+type addrNameRequest struct {
+	Generation uint64
+	Table      string
+	Addr       netip.Addr
+}
+
+// foundReply is what a table says. Failed means that it could not be asked.
+type foundReply struct {
+	Found, Failed bool
+	Value         string
+}
+
 type reserveRequest struct{ N int }
 
 type reserveReply struct{ IDs []envelope.MessageID }
@@ -328,6 +358,7 @@ type lookupConfig struct {
 	Actions      []config.Action
 	Rules        []config.Rule
 	Wrappers     []config.Wrapper
+	Sessions     listenerTables
 	Interfaces   []netip.Addr
 	DaemonUser   string
 	SRS          config.SRS

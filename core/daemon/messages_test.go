@@ -19,7 +19,7 @@ import (
 func messages() []any {
 	return []any{
 		&hello{}, &peer{}, &drain{}, &verbosity{}, &logLine{}, &signRequest{}, &signature{}, &recipientRequest{},
-		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &hostReply{},
+		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &authRequest{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
@@ -122,7 +122,7 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 	}
 	allowed := map[Role]map[Role][]ipc.Kind{
 		Crypto:     {Dispatcher: {kindSign}},
-		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
+		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindAuth, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
 		Dispatcher: {Queue: {kindRelay}, Control: {kindAdmin}},
 		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindBody},
 			Control: {kindAdmin}, Parent: {kindQuiet}},

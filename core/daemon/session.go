@@ -32,6 +32,7 @@ func (b *backend) NewSession(c *smtp.Conn) (gosmtp.Session, error) {
 		return s, nil
 	}
 	go s.resolve()
+	s.nameListener()
 	return s, nil
 }
 
@@ -41,6 +42,7 @@ type mailSession struct {
 	c    *smtp.Conn
 	ptr  chan struct{} // closed when host is known
 	host ptrReply
+	user string // who the client proved to be; "" without AUTH
 
 	id        envelope.MessageID // of the message under way, 0 without one
 	sender    string
@@ -92,6 +94,9 @@ func (s *mailSession) TLSStarted(tls.ConnectionState) error {
 }
 
 func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
+	if err := s.checkSender(from); err != nil {
+		return err
+	}
 	id, err := s.d.ids.take(s.c.Context())
 	if err != nil {
 		return storageError(strings.Contains(err.Error(), noSpaceText))
@@ -128,7 +133,7 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 func (s *mailSession) facts() session {
 	host := s.named()
 	f := session{Local: s.c.Local(), RDNS: host.Name, FCrDNS: host.Confirmed, Helo: s.c.Helo(), Tag: s.l.Tag,
-		SMTPName: s.c.Hostname(), TLS: s.c.TLS() != nil}
+		SMTPName: s.c.Hostname(), TLS: s.c.TLS() != nil, Authenticated: s.user != "", Username: s.user}
 	if a := s.c.RemoteAddr().Addr(); a.IsValid() {
 		f.Addr = a.Unmap()
 	}

@@ -9,7 +9,6 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
-	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/message"
 	"github.com/godwit-mta/godwit/core/smtp"
 )
@@ -73,11 +72,17 @@ func begin(body *smtp.Body, room []byte) (text []byte, h message.Header, whole b
 // prefix gives the beginning of the message with the header fields that are added here.
 func (s *mailSession) prefix(start []byte, h message.Header) []byte {
 	text := s.received(make([]byte, 0, len(start)+512))
-	if !s.submitted() {
-		return append(text, start...)
+	head, rest := start[:h.Len], start[h.Len:]
+	if s.l.Masquerade && s.user != "" && s.sender != "" && h.HasFrom {
+		head = message.Masquerade(nil, head, s.complete(s.sender))
+		h.Len = len(head)
 	}
-	text = message.Complete(text, start, h, s.c.Hostname(), time.Now(), s.c.Trace().ID^uint64(s.id)<<32)
-	return append(text, start[h.Len:]...)
+	if s.submitted() {
+		text = message.Complete(text, head, h, s.c.Hostname(), time.Now(), s.c.Trace().ID^uint64(s.id)<<32)
+	} else {
+		text = append(text, head...)
+	}
+	return append(text, rest...)
 }
 
 // submitted reports whether the message begins its way here (RFC 6409), so that what a
@@ -91,17 +96,13 @@ func (s *mailSession) received(b []byte) []byte {
 		name = "<unknown>"
 	}
 	r := message.Received{Helo: s.c.Helo(), Host: name, Addr: s.c.AddrText(), MaskSource: s.l.MaskSrc, By: s.c.Hostname(),
-		Ident: "Godwit", ESMTP: s.c.ESMTP(), ID: s.id.String(), Date: time.Now()}
+		Ident: "Godwit", ESMTP: s.c.ESMTP(), ID: s.id.String(), Date: time.Now(),
+		Auth: s.user != "" || s.c.Local(), ShowAuth: s.l.ReceivedAuth, User: s.user}
 	if state := s.c.TLS(); state != nil {
 		r.TLS, r.Verified = smtp.TLSText(state), len(state.VerifiedChains) > 0
 	}
 	if len(s.rcpts) == 1 {
-		if a, err := address.ParsePath(s.rcpts[0]); err == nil {
-			if a.Domain == "" {
-				a.Domain = s.c.Hostname()
-			}
-			r.For = a.String()
-		}
+		r.For = s.complete(s.rcpts[0])
 	}
 	return r.Append(b)
 }

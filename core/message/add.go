@@ -24,7 +24,7 @@ type Received struct {
 	TLS        string // "TLSv1.3:TLS_AES_256_GCM_SHA384:256"; "" without TLS
 	Verified   bool   // the client showed a certificate that we trust
 	Auth       bool   // authenticated, or local
-	ShowAuth   bool   // tells it in words on TLS sessions (received-auth)
+	ShowAuth   bool   // tells it in words (received-auth)
 	User       string // for that
 	ID         string // of the message
 	For        string // the recipient when there is only one, else ""
@@ -57,7 +57,7 @@ func (r *Received) Append(b []byte) []byte {
 	b = append(b, r.protocol()...)
 	b = append(b, " id "...)
 	b = appendWord(b, r.ID)
-	b = r.appendTLS(b)
+	b = r.appendAuth(r.appendTLS(b))
 	if r.For != "" {
 		b = append(b, "\n\tfor <"...)
 		b = appendWord(b, r.For)
@@ -90,19 +90,20 @@ func (r *Received) appendTLS(b []byte) []byte {
 	b = append(b, " ("...)
 	b = appendWord(b, r.TLS)
 	if r.Verified {
-		b = append(b, ":YES)"...)
-	} else {
-		b = append(b, ":NO)"...)
+		return append(b, ":YES)"...)
 	}
+	return append(b, ":NO)"...)
+}
+
+func (r *Received) appendAuth(b []byte) []byte {
 	switch {
 	case !r.ShowAuth:
+		return b
 	case r.Auth:
 		b = append(b, " auth=yes user="...)
-		b = appendWord(b, r.User)
-	default:
-		b = append(b, " auth=no"...)
+		return appendWord(b, r.User)
 	}
-	return b
+	return append(b, " auth=no"...)
 }
 
 // appendWord appends s without anything that could end the line.

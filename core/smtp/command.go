@@ -202,7 +202,7 @@ func (c *Conn) hello(name string) string {
 	if addr[0] != '[' {
 		addr = "[" + addr + "]"
 	}
-	return c.cfg.Hostname + " Hello " + name + " " + addr + ", pleased to meet you"
+	return c.Hostname() + " Hello " + name + " " + addr + ", pleased to meet you"
 }
 
 // extensions lists the keywords of the EHLO reply.

@@ -28,6 +28,8 @@ type Conn struct {
 	session gosmtp.Session
 	expires time.Time // of the whole session
 
+	hostname string // instead of the configuration's
+
 	helo  string
 	esmtp bool
 	mail  bool // MAIL was accepted
@@ -71,7 +73,16 @@ func (c *Conn) Local() bool { return c.peer.Socket }
 func (c *Conn) PeerUser() (name string, uid int) { return c.peer.User, c.peer.UID }
 
 // Hostname gives our name, as in the banner.
-func (c *Conn) Hostname() string { return c.cfg.Hostname }
+func (c *Conn) Hostname() string {
+	if c.hostname != "" {
+		return c.hostname
+	}
+	return c.cfg.Hostname
+}
+
+// SetHostname gives this session another name of ours. It is for NewSession: the banner
+// comes after that.
+func (c *Conn) SetHostname(name string) { c.hostname = name }
 
 // Config gives the configuration of the listener. It must not be changed.
 func (c *Conn) Config() *Config { return c.cfg }

@@ -101,7 +101,7 @@ func (c *Conn) greet(b Backend, cancel func()) bool {
 }
 
 func (c *Conn) banner() {
-	c.appendReply(plainReply(220, c.cfg.Hostname+" ESMTP "+c.ident()))
+	c.appendReply(plainReply(220, c.Hostname()+" ESMTP "+c.ident()))
 }
 
 func (c *Conn) ident() string {

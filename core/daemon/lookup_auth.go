@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/password"
+	"github.com/godwit-mta/godwit/core/table"
+)
+
+// listenerTables are the tables of a configuration that sessions ask for.
+type listenerTables struct {
+	Auth, Senders, Hostnames []string
+}
+
+func tablesOf(listeners []config.Listener) (t listenerTables) {
+	for i := range listeners {
+		l := &listeners[i]
+		for name, list := range map[string]*[]string{l.AuthTable: &t.Auth, l.Senders: &t.Senders, l.Hostnames: &t.Hostnames} {
+			if name != "" {
+				*list = append(*list, name)
+			}
+		}
+	}
+	return t
+}
+
+// prepareListeners sees that the tables can answer.
+func (s *lookupSettings) prepareListeners() error {
+	s.decoys = make(map[string]*atomic.Pointer[string])
+	for _, name := range s.Sessions.Auth {
+		service := table.Credentials
+		if s.tables.Serves(name, table.Auth) {
+			service = table.Auth
+		}
+		if err := s.tables.Prepare(name, service); err != nil {
+			return fmt.Errorf("auth: %w", err)
+		}
+		hash := decoy
+		s.decoys[name] = new(atomic.Pointer[string])
+		s.decoys[name].Store(&hash)
+	}
+	for _, name := range s.Sessions.Senders {
+		if err := s.tables.Prepare(name, table.MailAddrMap); err != nil {
+			return fmt.Errorf("senders: %w", err)
+		}
+	}
+	for _, name := range s.Sessions.Hostnames {
+		if err := s.tables.Prepare(name, table.AddrName); err != nil {
+			return fmt.Errorf("hostnames: %w", err)
+		}
+	}
+	return nil
+}
+
+// hashSlots is how many passwords are compared at a time. Half of the processors stay for
+// everything else that lookup does.
+func hashSlots() int { return min(max(runtime.GOMAXPROCS(0)/2, 1), 4) }
+
+// decoy is compared for users that do not exist, until a hash of the table is known: how
+// long an answer takes is not to tell who does. Nobody knows a password for it.
+const decoy = "$6$rounds=60000$hARCW6JA5eBQkkOg$UhNng2iN3oNUP.58AN7JZCwuNBzGbqlUW6.r0lSXwgZRLM0CtrSe6hJs5q4l7U6BhaUFuWzbQlWqI56GMwQLx/"
+
+// authenticate compares a user's password with what a table has.
+func (l *lookupRole) authenticate(ctx context.Context, req *authRequest) (bool, error) {
+	s := l.cfg.get(req.Generation)
+	decoy := s.decoys[req.Table]
+	if decoy == nil {
+		return false, fmt.Errorf("table %q is not for authentication", req.Table)
+	}
+	if s.tables.Serves(req.Table, table.Auth) {
+		// A colon in the name would move the place where the password begins.
+		if strings.Contains(req.User, ":") || len(req.User)+1+len(req.Password) > table.MaxKey {
+			return false, nil
+		}
+		return s.tables.Match(ctx, req.Table, table.Auth, req.User+":"+req.Password)
+	}
+	value, found, err := s.tables.Lookup(ctx, req.Table, table.Credentials, req.User)
+	if err != nil {
+		return false, err
+	}
+	hash := *decoy.Load()
+	if found {
+		hash = value
+		if _, rest, named := strings.Cut(value, ":"); named {
+			hash = rest // "user:hash"
+		}
+	}
+	if err := l.hashing.enter(ctx, sourceOf(req.Source)); err != nil {
+		return false, err
+	}
+	defer l.hashing.leave()
+	ok, err := password.Verify(hash, req.Password)
+	if err == nil && found {
+		decoy.Store(&hash)
+	}
+	return ok && found, err
+}
+
+// senderAllowed asks whether a user may send as an address.
+func (l *lookupRole) senderAllowed(ctx context.Context, req *senderRequest) (bool, error) {
+	s := l.cfg.get(req.Generation)
+	list, found, err := s.tables.Lookup(ctx, req.Table, table.MailAddrMap, req.User)
+	return found && table.AddressListed(list, req.Sender, s.SubAddrDelim), err
+}
+
+// addrName gives the name of one of our addresses. A table may have IPv6 addresses with
+// or without brackets.
+func (l *lookupRole) addrName(ctx context.Context, req *addrNameRequest) (string, bool, error) {
+	s := l.cfg.get(req.Generation)
+	addr := req.Addr.Unmap()
+	name, found, err := s.tables.Lookup(ctx, req.Table, table.AddrName, addr.String())
+	if err == nil && !found && addr.Is6() {
+		name, found, err = s.tables.Lookup(ctx, req.Table, table.AddrName, addrText(addr))
+	}
+	return name, found, err
+}
+
+// found makes the answer to a session. What went wrong with a table is told here; no
+// password is part of it.
+func (l *lookupRole) found(use, name, value string, ok bool, err error) *foundReply {
+	if err != nil {
+		l.m.log.Warnf("table %q: %s: %v", name, use, err)
+	}
+	return &foundReply{Found: ok, Value: value, Failed: err != nil}
+}
+
+func (l *lookupRole) auth(r *ipc.Request) {
+	var req authRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		ok, err := l.authenticate(ctx, &req)
+		return l.found("credentials of "+visible(req.User), req.Table, "", ok, err)
+	})
+}
+
+func (l *lookupRole) sender(r *ipc.Request) {
+	var req senderRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		ok, err := l.senderAllowed(ctx, &req)
+		return l.found("senders of "+visible(req.User), req.Table, "", ok, err)
+	})
+}
+
+func (l *lookupRole) hostname(r *ipc.Request) {
+	var req addrNameRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		name, ok, err := l.addrName(ctx, &req)
+		return l.found("name of "+req.Addr.String(), req.Table, name, ok, err)
+	})
+}
