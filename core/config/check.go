@@ -90,6 +90,10 @@ func (c *checker) declare(d *directive) {
 		c.rules++
 	case "srs key":
 		c.srsKey = true
+	case "hostname":
+		if w := d.arg(0); !d.broken && c.printable(w, "the host name") {
+			c.cfg.Hostname, c.cfg.ADMD = w.text, w.text
+		}
 	}
 }
 

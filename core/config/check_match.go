@@ -39,7 +39,10 @@ func (c *checker) from(r *Rule, o *option) {
 	case "from local":
 		r.From = Match{On: true, Not: o.not, Table: LocalHost}
 	case "from src":
-		r.From = c.match(o, ListKind)
+		r.From, r.OrTrusted = c.match(o, ListKind), o.extra != ""
+		if o.not && r.OrTrusted {
+			c.errorf(o.pos, "%q cannot be negated: remove the \"!\"", orTrusted)
+		}
 	case "from socket":
 		r.FromSocket = c.match(o, UnknownKind)
 	case "from rdns":
@@ -57,7 +60,8 @@ func (c *checker) destination(r *Rule, o *option) {
 	case "for local":
 		r.For = Match{On: true, Not: o.not, Table: LocalNames}
 	case "for domain":
-		r.For = c.match(o, ListKind)
+		// The keys of a mapping are domains as well: those of virtual users.
+		r.For = c.match(o, UnknownKind)
 	default:
 		c.criterion(r, o, strings.TrimPrefix(o.name, "for "))
 	}

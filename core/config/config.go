@@ -12,7 +12,8 @@ type Pos struct {
 // Config is a checked configuration: every name in it is defined, every default filled
 // in. Its types are plain data, so that parts of it can be sent to other processes.
 type Config struct {
-	Hostname       string // "server name": mailname file or the host's name
+	Language       Language // of the file
+	Hostname       string   // "server name": mailname file or the host's name
 	ADMD           string
 	MaxMessageSize int64         // octets
 	SubAddrDelim   string        // one character
@@ -271,6 +272,7 @@ type Rule struct {
 	Tag        Match
 	FromSocket Match
 	From       Match // never off: LocalHost by default
+	OrTrusted  bool  // From covers who authenticated and what expansion made as well
 	RDNS       Match
 	For        Match // never off: LocalNames by default
 	Helo       Match

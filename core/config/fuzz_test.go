@@ -1,7 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -38,6 +41,42 @@ func FuzzParse(f *testing.F) {
 			if e.Pos.Line < 1 || e.Pos.Column < 1 || e.Pos.File == "" || e.Message == "" || e.Error() == "" {
 				t.Errorf("%+v", e)
 			}
+		}
+	})
+}
+
+// FuzzOld reads old files: what is right can be written in today's language, says the same
+// there and does not change any more.
+func FuzzOld(f *testing.F) {
+	files, err := filepath.Glob("testdata/old/*.conf")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	for _, w := range wrongOld {
+		f.Add([]byte(w.text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg, _, err := Parse("smtpd.conf", text, nil, includes(oldIncludes), testEnv)
+		if err != nil || cfg.Language == Today {
+			return
+		}
+		out, _, err := Convert("smtpd.conf", text, includes(oldIncludes), testEnv)
+		switch {
+		case errors.Is(err, ErrNotConvertible):
+			return
+		case err != nil:
+			t.Fatal(err)
+		}
+		again, _, err := Convert("smtpd.conf", out, includes(oldIncludes), testEnv)
+		if err != nil || !bytes.Equal(again, out) {
+			t.Errorf("%v\n%s", err, out)
 		}
 	})
 }

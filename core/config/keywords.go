@@ -27,13 +27,16 @@ var reservedUnused = []string{
 
 // directives are the words a line can begin with, the definition of a macro aside.
 var directives = []string{
-	"action", "admd", "bounce", "ca", "filter", "include", "listen", "match", "mda",
+	"action", "admd", "bounce", "ca", "filter", "hostname", "include", "limit", "listen", "match", "mda",
 	"mta", "pki", "proc", "queue", "scheduler", "smtp", "srs", "table",
 }
 
 // The words below have a meaning in one place only and are plain strings elsewhere.
 // normalize is ours: were it reserved, a file with "tag normalize" would stop to load.
 const normalize = "normalize"
+
+// orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
+const orTrusted = "or-trusted"
 
 var (
 	smtpLimits = []string{"max-mails", "max-rcpt"}
@@ -57,7 +60,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, "stdin"}
+	words := []string{normalize, orTrusted, "stdin"}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, dheModes, tableTypes,
 	} {

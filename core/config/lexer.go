@@ -80,6 +80,7 @@ type lexer struct {
 	pushedAt Pos    // where the macro was used
 	stash    *here  // what follows the macro
 	expanded int
+	words    []string // reserved ones, when they are not today's
 
 	have bool // here is what peek found
 	here
@@ -327,7 +328,7 @@ func (l *lexer) word(buf []byte, pos Pos) token {
 		l.skip()
 	}
 	t := token{kind: tString, pos: pos, text: string(buf)}
-	if isReserved(t.text) {
+	if l.words == nil && isReserved(t.text) || contains(l.words, t.text) {
 		t.kind = tKeyword
 	}
 	return t

@@ -32,8 +32,10 @@ func Load(path string, macros map[string]string, env Environment) (*Config, []Wa
 func Parse(name string, text []byte, macros map[string]string,
 	include func(path string) ([]byte, error), env Environment) (*Config, []Warning, error) {
 	rep := &report{texts: map[string][]byte{}}
-	t := parse(name, text, macros, include, rep)
+	t := parse(name, text, macros, include, env, rep)
 	cfg := check(t, env, rep)
+	cfg.Language = t.lang
+	cfg.Unsupported = append(cfg.Unsupported, t.lost...)
 	rep.sort(cfg)
 	if len(rep.errors) > 0 {
 		return nil, rep.warnings, rep.errors

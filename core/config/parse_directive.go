@@ -38,6 +38,10 @@ func (p *parser) directive() {
 		p.parseQueue(d)
 	case "scheduler":
 		p.parseScheduler(d)
+	case "hostname":
+		d.args = append(d.args, p.str("the name of the server"))
+	case "limit":
+		p.limitFirst(d)
 	case "smtp":
 		p.parseSMTP(d)
 	case "srs":
@@ -54,27 +58,12 @@ func (p *parser) directive() {
 	p.tree.directives = append(p.tree.directives, d)
 }
 
-// oldGrammar refuses what files for OpenSMTPD before 6.4 begin lines with.
-func (p *parser) oldGrammar() bool {
-	switch p.tok.text {
-	case "accept", "bounce-warn", "expire", "map", "size", "subaddressing-delimiter":
-		pos, word := p.tok.pos, p.tok.text
-		if p.advance(); !p.is("=") {
-			p.fail(pos, "", "%q belongs to the grammar of OpenSMTPD before 6.4, which is not read", word)
-			return true
-		}
-		p.define(pos, word)
-		return true
-	}
-	return false
-}
-
 // macro parses NAME = VALUE.
 func (p *parser) macro() {
 	t := p.tok
 	p.advance()
 	if !p.is("=") {
-		hint := suggest(t.text, directives)
+		hint := suggest(t.text, p.directives())
 		p.fail(t.pos, hint, "unexpected %q: expected a directive or the definition of a macro", t.text)
 		return
 	}
@@ -90,6 +79,10 @@ func (p *parser) define(pos Pos, name string) {
 	if p.failed {
 		return
 	}
+	if p.lang.old() {
+		p.tree.units = append(p.tree.units, &unit{pos: pos, last: p.tok.pos.Line,
+			note: "a macro, replaced where it is used"})
+	}
 	m := p.lex.macros[name]
 	if m != nil && m.command {
 		return
@@ -98,15 +91,15 @@ func (p *parser) define(pos Pos, name string) {
 	p.lex.macros[name] = &macro{pos: pos, value: value.text, used: used}
 }
 
-// parseInclude puts another file in the place of the next line.
-func (p *parser) parseInclude() {
+// parseInclude puts another file in the place of the next line, and gives its name.
+func (p *parser) parseInclude() string {
 	path := p.str("the path of a file")
 	switch {
 	case p.failed:
-		return
+		return ""
 	case p.tok.kind != tNewline:
 		p.unexpected("the end of the line")
-		return
+		return ""
 	case p.lex.isOpen(path.text):
 		p.fail(path.pos, "", "file %q includes itself: remove the line", path.text)
 	case len(p.lex.files) >= maxDepth:
@@ -117,15 +110,16 @@ func (p *parser) parseInclude() {
 		p.fail(path.pos, "", "no other file can be included here: write its lines")
 	}
 	if p.failed {
-		return
+		return ""
 	}
 	content, err := p.include(path.text)
 	if err != nil {
 		p.fail(path.pos, "", "cannot include %q: %v: write the path of a file", path.text, err)
-		return
+		return ""
 	}
 	p.rep.addFile(path.text, content)
 	p.lex.open(path.text, content)
+	return path.text
 }
 
 func (p *parser) parseBounce(d *directive) {
@@ -230,14 +224,18 @@ func (p *parser) parseSMTP(d *directive) {
 	case "limit":
 		p.limits(d, smtpLimits)
 	case "max-message-size":
-		if p.tok.kind == tNumber {
-			d.args = append(d.args, p.num("a size"))
-			return
-		}
-		d.args = append(d.args, p.str("a size"))
+		d.args = append(d.args, p.size())
 	case "ciphers", "sub-addr-delim":
 		d.args = append(d.args, p.str("a string after \""+word+"\""))
 	}
+}
+
+// size takes a number of octets or a string like 35M.
+func (p *parser) size() word {
+	if p.tok.kind == tNumber {
+		return p.num("a size")
+	}
+	return p.str("a size")
 }
 
 func (p *parser) parseSRS(d *directive) {

@@ -16,6 +16,8 @@ const (
 	shapeChain              // a string or { names }
 	shapePort               // a number, a name, smtp or smtps
 	shapeBackup             // [mx string]
+	shapeMaybeText          // a string or nothing
+	shapeRef                // the name of a table, or a table argument
 )
 
 // syntax is an option: its keywords, what follows, and the keyword that can come last.
@@ -59,6 +61,15 @@ func (p *parser) choose(o *option, valid []syntax) syntax {
 	return syntax{}
 }
 
+// bare takes a word that is not reserved but means something here.
+func (p *parser) bare(word string) bool {
+	if p.failed || p.tok.kind != tString || p.tok.quoted || p.tok.text != word {
+		return false
+	}
+	p.advance()
+	return true
+}
+
 func (p *parser) isNormalize() bool {
 	return p.tok.kind == tString && !p.tok.quoted && p.tok.text == normalize
 }
@@ -86,6 +97,12 @@ func (p *parser) arguments(o *option, s syntax) {
 	switch s.shape {
 	case shapeText:
 		o.arg = p.str("a string after \"" + o.name + "\"")
+	case shapeMaybeText:
+		if p.tok.kind == tString {
+			o.arg = p.str("a string after \"" + o.name + "\"")
+		}
+	case shapeRef:
+		o.table = p.reference()
 	case shapeDelay:
 		o.arg = p.delay()
 	case shapeTable:
@@ -113,7 +130,7 @@ func (p *parser) arguments(o *option, s syntax) {
 			o.arg = p.str("the name of this host in the MX records")
 		}
 	}
-	if s.extra != "" && p.keyword(s.extra) {
+	if s.extra != "" && (p.keyword(s.extra) || s.extra == orTrusted && p.bare(orTrusted)) {
 		o.extra = s.extra
 	}
 }

@@ -80,7 +80,7 @@ var criteria = []syntax{
 	{"for local", shapeNone, ""}, {"for rcpt-to", shapePattern, ""}, {"from any", shapeNone, ""},
 	{"from auth", shapeMaybePattern, ""}, {"from local", shapeNone, ""},
 	{"from mail-from", shapePattern, ""}, {"from rdns", shapeMaybePattern, ""},
-	{"from socket", shapeNone, ""}, {"from src", shapePattern, ""}, {"helo", shapePattern, ""},
+	{"from socket", shapeNone, ""}, {"from src", shapePattern, orTrusted}, {"helo", shapePattern, ""},
 	{"mail-from", shapePattern, ""}, {"rcpt-to", shapePattern, ""}, {"tag", shapePattern, ""},
 	{"tls", shapeNone, ""},
 }

@@ -1,5 +1,7 @@
 package config
 
+import "fmt"
+
 // parseTable parses table NAME [TYPE:]PATH and table NAME { ... }.
 func (p *parser) parseTable(d *directive) {
 	d.args = append(d.args, p.str("the name of the table"))
@@ -21,6 +23,10 @@ func (p *parser) tableArg() *tableArg {
 	switch {
 	case p.is("{"):
 		return p.inline()
+	case p.lang.old() && p.is("("):
+		return p.members(t, ")")
+	case p.lang.old() && p.keyword("map"):
+		t.ref = p.str("the name of a map").text
 	case p.eat("<"):
 		t.ref = p.str("the name of a table").text
 		if !p.failed && !p.eat(">") {
@@ -36,14 +42,33 @@ func (p *parser) tableArg() *tableArg {
 
 // inline parses { a, b } or { a = b, c => d }.
 func (p *parser) inline() *tableArg {
-	t := &tableArg{pos: p.tok.pos}
-	p.open()
+	return p.members(&tableArg{pos: p.tok.pos}, "}")
+}
+
+// members parses the entries between braces, or parentheses, as old files have them.
+func (p *parser) members(t *tableArg, end string) *tableArg {
+	if !p.open() {
+		p.eat("(")
+	}
 	p.newlines()
-	for more := true; !p.failed && (more || !p.is("}")); {
+	for more := true; !p.failed && (more || !p.is(end)); {
 		p.entry(t)
 		more = p.separator()
 	}
-	p.close()
+	if end == "}" {
+		p.close()
+	} else if !p.eat(end) {
+		p.unexpected(fmt.Sprintf("%q", end))
+	}
+	return t
+}
+
+// reference parses a table argument where a string is the name of a table.
+func (p *parser) reference() *tableArg {
+	t := p.tableArg()
+	if t.single {
+		return &tableArg{pos: t.pos, ref: t.entries[0].Key}
+	}
 	return t
 }
 

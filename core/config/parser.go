@@ -13,20 +13,26 @@ type parser struct {
 	rep     *report
 	include func(path string) ([]byte, error)
 	tree    tree
+	lang    Language
 	failed  bool
 	depth   int  // open braces
 	first   bool // tok is the first of a line
 }
 
-// parse reads a file and those that it includes. Errors go into rep.
+// parse reads a file and those that it includes, in whatever language they are, and gives
+// a tree of today's. Errors go into rep.
 func parse(name string, text []byte, macros map[string]string,
-	include func(string) ([]byte, error), rep *report) *tree {
+	include func(string) ([]byte, error), env Environment, rep *report) *tree {
+	include = remember(include)
 	p := &parser{rep: rep, include: include}
 	p.lex.macros = map[string]*macro{}
 	for k, v := range macros {
 		p.lex.macros[k] = &macro{value: v, command: true}
 	}
 	rep.addFile(name, text)
+	if !p.decide(sniff(name, text, macros, include)) {
+		return &p.tree
+	}
 	p.lex.open(name, text)
 	p.advance()
 	for p.tok.kind != tEOF && !rep.full() {
@@ -38,7 +44,28 @@ func parse(name string, text []byte, macros map[string]string,
 			rep.warnf(m.pos, "macro %q is not used: remove it", name)
 		}
 	}
+	if p.lang.old() {
+		translate(&p.tree, env, include, rep)
+	}
 	return &p.tree
+}
+
+// remember makes every file be read once.
+func remember(include func(string) ([]byte, error)) func(string) ([]byte, error) {
+	if include == nil {
+		return nil
+	}
+	texts := map[string][]byte{}
+	return func(path string) ([]byte, error) {
+		if text, ok := texts[path]; ok {
+			return text, nil
+		}
+		text, err := include(path)
+		if err == nil {
+			texts[path] = text
+		}
+		return text, err
+	}
 }
 
 func (p *parser) advance() {
@@ -53,13 +80,15 @@ func (p *parser) line() {
 		p.advance()
 		return
 	case tString:
-		if !p.oldGrammar() {
+		if p.lang == May2018 && p.tok.text == "set" && !p.assigns() {
+			p.set()
+		} else {
 			p.macro()
 		}
 	default:
-		p.directive()
+		p.begin()
 	}
-	if !p.failed && p.tok.kind != tNewline {
+	if !p.failed && !p.lineEnded() {
 		p.unexpected("the end of the line")
 	}
 	if p.failed {
@@ -70,9 +99,37 @@ func (p *parser) line() {
 	}
 }
 
+// begin parses what begins with a keyword, in the language of the file.
+func (p *parser) begin() {
+	switch {
+	case !p.lang.old():
+		p.directive()
+	case p.tok.kind == tKeyword && p.assigns():
+		p.macro()
+	default:
+		p.oldDirective()
+	}
+}
+
+// assigns tells whether an equals sign follows the current token.
+func (p *parser) assigns() bool {
+	for c := p.lex.peek(); c == ' ' || c == '\t'; c = p.lex.peek() {
+		p.lex.skip()
+	}
+	return p.lex.peek() == '='
+}
+
+// directives are the words a line can begin with.
+func (p *parser) directives() []string {
+	if p.lang.old() {
+		return oldDirectives
+	}
+	return directives
+}
+
 // inDirective tells whether braces are open although a directive seems to begin.
 func (p *parser) inDirective() bool {
-	return p.depth > 0 && p.first && p.tok.kind == tKeyword && contains(directives, p.tok.text)
+	return p.depth > 0 && p.first && p.tok.kind == tKeyword && contains(p.directives(), p.tok.text)
 }
 
 // recover goes to the end of the line. When braces are open it goes to the end of the line
@@ -236,6 +293,9 @@ func (p *parser) str(what string) word {
 		return word{pos: t.pos, text: t.text}
 	case p.inDirective():
 		p.fail(t.pos, "", "\"}\" is missing before this line: write it")
+	case t.kind == tKeyword && p.lang.old():
+		p.advance()
+		return word{pos: t.pos, text: t.text}
 	case t.kind == tKeyword:
 		p.fail(t.pos, "", "expected %s: %q is a reserved word and has to be quoted: write \"%s\"", what, t.text, t.text)
 	case t.kind == tNumber:

@@ -4,7 +4,18 @@ package config
 // replaced.
 type tree struct {
 	directives []*directive
+	units      []*unit       // of an old file: what the directives were made of
+	lost       []Unsupported // of an old file: what today's tree cannot say
 	end        Pos
+	lang       Language
+	set        []cut // of a file of May 2018: what is other than today
+}
+
+// cut replaces some octets of a file.
+type cut struct {
+	pos Pos
+	n   int
+	by  string
 }
 
 // directive is one line of a file.

@@ -35,10 +35,14 @@ func criteria(rule *config.Rule, s *Session, dest address.Address) [10]criterion
 		auth = table.MailAddr
 	}
 	name := s.name()
+	from := rule.From
+	if rule.OrTrusted && (s.Authenticated || s.Internal) {
+		from.On = false
+	}
 	return [...]criterion{
 		{Match: rule.Tag, service: table.String, key: s.Tag, regex: s.Tag, present: true},
 		{Match: rule.FromSocket, present: s.Local, never: s.Internal},
-		{Match: rule.From, service: table.NetAddr, key: source, regex: bracketed(source), present: true},
+		{Match: from, service: table.NetAddr, key: source, regex: bracketed(source), present: true},
 		{Match: rule.RDNS, service: table.Domain, key: name, regex: name, present: name != "", strict: !s.Internal, never: s.Internal},
 		{Match: rule.For, service: table.Domain, key: domain, regex: dest.Domain, present: true},
 		{Match: rule.Helo, service: table.Domain, key: s.Helo, regex: s.Helo, present: true},
