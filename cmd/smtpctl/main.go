@@ -73,14 +73,8 @@ func run(args []string, path string) int {
 	if err != nil {
 		return failed(err)
 	}
-	if req.Op == control.Encrypt {
-		if err := encrypt(req.Name, os.Stdin, os.Stdout); err != nil {
-			return failed(err)
-		}
-		return 0
-	}
 	if req.Op.Alone() {
-		return failed(errors.New("this command is not supported yet"))
+		return alone(&req)
 	}
 	c, err := dial(path)
 	if err != nil {
@@ -88,6 +82,21 @@ func run(args []string, path string) int {
 	}
 	defer c.close()
 	if err := c.carryOut(&req, os.Stdout); err != nil {
+		return failed(err)
+	}
+	return 0
+}
+
+// alone carries out what needs no daemon.
+func alone(req *control.Request) int {
+	err := errors.New("this command is not supported yet")
+	switch req.Op {
+	case control.Encrypt:
+		err = encrypt(req.Name, os.Stdin, os.Stdout)
+	case control.ConvertConfig:
+		err = convert(req.Name, os.Stdout, os.Stderr)
+	}
+	if err != nil {
 		return failed(err)
 	}
 	return 0

@@ -58,6 +58,7 @@ func commands() []command {
 		{"update table <name>", UpdateTable},
 		{"encrypt", Encrypt},
 		{"encrypt <string>", Encrypt},
+		{"config convert <file>", ConvertConfig},
 		{"spf walk", SPFWalk},
 		{"spf walk <file>", SPFWalk},
 		{"reload", Reload},

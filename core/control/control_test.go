@@ -39,6 +39,7 @@ func TestParseCommand(t *testing.T) {
 		{"trace smtp", Request{Op: Trace, Last: all, Name: "smtp"}},
 		{"update table aliases", Request{Op: UpdateTable, Last: all, Name: "aliases"}},
 		{"encrypt", Request{Op: Encrypt, Last: all}},
+		{"config convert /etc/smtpd.conf", Request{Op: ConvertConfig, Last: all, Name: "/etc/smtpd.conf"}},
 		{"encrypt secret", Request{Op: Encrypt, Last: all, Name: "secret"}},
 		{"spf walk", Request{Op: SPFWalk, Last: all}},
 		{"stop", Request{Op: Stop, Last: all}},
@@ -56,7 +57,7 @@ func TestParseCommand(t *testing.T) {
 }
 
 func TestParseCommandErrors(t *testing.T) {
-	top := "discover,pause,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,spf,reload,stop"
+	top := "discover,pause,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,config,spf,reload,stop"
 	tests := []struct{ line, want string }{
 		{"", top},
 		{"foo", top},

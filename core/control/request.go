@@ -46,6 +46,7 @@ const (
 	Enqueue                      // a descriptor on which the server speaks SMTP
 	Encrypt                      // asked of nobody: smtpctl does it itself; Name, may be empty
 	SPFWalk                      // asked of nobody; Name, a file or empty for standard input
+	ConvertConfig                // asked of nobody; Name, a file
 	ops
 )
 
@@ -68,7 +69,7 @@ func (r *Request) Check() bool {
 }
 
 // Alone reports whether smtpctl carries the operation out without the daemon.
-func (op Op) Alone() bool { return op == Encrypt || op == SPFWalk }
+func (op Op) Alone() bool { return op == Encrypt || op == SPFWalk || op == ConvertConfig }
 
 // Allowed reports whether a user may ask for the operation. Everybody may submit mail;
 // all that shows or changes the mail of others is for root.
