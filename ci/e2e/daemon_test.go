@@ -27,8 +27,9 @@ type daemon struct {
 	conf   string // path of the configuration
 	spool  string
 	sock   string
-	log    string // path of what it writes to standard error
-	addr   string // answers with a banner when it is up; "" for none
+	log    string   // path of what it writes to standard error
+	under  []string // a command and arguments under which it is started
+	addr   string   // answers with a banner when it is up; "" for none
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the parent has ended
 }
@@ -67,7 +68,8 @@ func (d *daemon) run(args ...string) {
 	}
 	defer log.Close()
 	// The parent leads a process group of its own, so that a test can kill that.
-	d.cmd = exec.Command("setsid", append([]string{program("smtpd"), "-d", "-f", d.conf, "-S", d.spool, "-s", d.sock}, args...)...)
+	words := append(slices.Clone(d.under), program("smtpd"), "-d", "-f", d.conf, "-S", d.spool, "-s", d.sock)
+	d.cmd = exec.Command("setsid", append(words, args...)...)
 	d.cmd.Stderr = log
 	d.cmd.ExtraFiles = []*os.File{log, log} // a careless caller's, which nobody may keep
 	d.cmd.Dir = "/"

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/godwit-mta/godwit/compat/user"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/mda"
 )
 
 // agentRole delivers mail of one user, as that user. It speaks to the queue alone and ends
-// with the connection to it.
+// with the connection to it. Or it reads the user's .forward for the parent.
 type agentRole struct {
 	m     *member
 	user  string
@@ -33,9 +34,25 @@ func (a *agentRole) activate()                                  {}
 func (a *agentRole) abandon()                                   {}
 func (a *agentRole) drain(context.Context)                      {}
 
+// forward reads the .forward of the user.
+func (a *agentRole) forward(r *ipc.Request) {
+	var req forwardRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	reply := &forwardReply{}
+	reply.fill(readForward(user.User{Name: req.User, UID: req.UID, GID: req.GID, Home: req.Home}))
+	r.Reply(reply)
+}
+
 // handle makes a delivery. The connection is served by one goroutine, so they come one at
 // a time, as the queue sends them.
 func (a *agentRole) handle(from Role, r *ipc.Request) {
+	if from == Parent && r.Kind == kindForward {
+		a.forward(r)
+		return
+	}
 	if from != Queue || r.Kind != kindDeliver {
 		r.Fail(fmt.Errorf("agent: message %d of %s", r.Kind, from))
 		return

@@ -15,10 +15,15 @@ import (
 // maxForward is the largest .forward file, in octets.
 const maxForward = 4095
 
+const forwardName = ".forward"
+
+// stickyHome is said of a home whose owner does not want to be disturbed.
+func stickyHome(u user.User) error { return fmt.Errorf("%s is sticky", u.Home) }
+
 // errInsecure is wrapped by the refusal of a file that somebody else could have written.
 var errInsecure = errors.New("insecure file")
 
-// readForward reads ~/.forward. Only the owner may have been able to write it: the file and
+// readForward reads ~/.forward, in a process with the rights of the user. Only the owner may have been able to write it: the file and
 // every directory down to it must belong to the user or to root and be writable by nobody
 // else; it must be a regular file and not a link. A sticky home is a sign of "not now".
 func readForward(u user.User) (content []byte, found bool, err error) {
@@ -33,9 +38,9 @@ func readForward(u user.User) (content []byte, found bool, err error) {
 		return nil, false, err
 	}
 	if st.Mode()&fs.ModeSticky != 0 {
-		return nil, false, fmt.Errorf("%s is sticky", u.Home)
+		return nil, false, stickyHome(u)
 	}
-	path := filepath.Join(u.Home, ".forward")
+	path := filepath.Join(u.Home, forwardName)
 	f, err := owner.OpenRegular(path) // not through a link, without waiting for a pipe's writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil

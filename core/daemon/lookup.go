@@ -216,7 +216,7 @@ func addrText(a netip.Addr) string {
 // forward asks the parent for a user's .forward.
 func (l *lookupRole) forward(ctx context.Context, u table.User) ([]byte, bool, error) {
 	var reply forwardReply
-	req := forwardRequest{User: u.Name, UID: u.UID, Home: u.Home}
+	req := forwardRequest{User: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}
 	if err := l.m.parent.Call(ctx, kindForward, &req, &reply); err != nil {
 		return nil, false, err
 	}

@@ -313,6 +313,7 @@ type deliverRequest struct {
 type forwardRequest struct {
 	User string
 	UID  uint32
+	GID  uint32
 	Home string
 }
 

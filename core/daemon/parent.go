@@ -50,6 +50,7 @@ type parent struct {
 	stopOnce   sync.Once
 	stopping   bool          // nothing is reloaded any more
 	slots      chan struct{} // requests of members under way
+	readers    chan struct{} // processes that read users' files
 	admin      chan func()   // runs in the parent's loop
 	failures   int
 	generation uint64 // of the configuration that was prepared last
@@ -67,7 +68,7 @@ const (
 // not go on; it is one line that says why.
 func Run(ctx context.Context, opts Options) error {
 	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot() && !opts.InProcess,
-		slots: make(chan struct{}, mostRequests), stop: make(chan struct{}), admin: make(chan func())}
+		slots: make(chan struct{}, mostRequests), readers: make(chan struct{}, mostReaders), stop: make(chan struct{}), admin: make(chan func())}
 	cfg, err := p.load()
 	if err != nil {
 		return err

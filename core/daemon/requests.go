@@ -28,7 +28,7 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 	case r.Kind == kindAgent && from == Queue:
 		p.bounded(r, func() { p.agent(s, r) })
 	case r.Kind == kindForward && from == Lookup:
-		p.bounded(r, func() { p.forward(r) })
+		p.bounded(r, func() { p.forward(s, r) })
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { p.adminRequest(s, r) })
 	case r.Kind == kindStats && from == Control:
@@ -191,23 +191,6 @@ func (p *parent) joinAgent(c *child, h *hello) (*os.File, error) {
 		return nil, err
 	}
 	return ours, nil
-}
-
-// forward reads the .forward file of a user.
-func (p *parent) forward(r *ipc.Request) {
-	var req forwardRequest
-	if err := r.Decode(&req); err != nil {
-		r.Fail(err)
-		return
-	}
-	reply := &forwardReply{}
-	var err error
-	reply.Content, reply.Found, err = readForward(user.User{Name: req.User, UID: req.UID, Home: req.Home})
-	if err != nil {
-		p.log.Warnf("forward file of %s: %v", req.User, err)
-		reply.Error, reply.Insecure = err.Error(), errors.Is(err, errInsecure)
-	}
-	r.Reply(reply)
 }
 
 // adminWait bounds a request of smtpctl.

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/user"
+	"github.com/godwit-mta/godwit/core/ipc"
+)
+
+// Bounds of reading the .forward files of users.
+const (
+	mostReaders = 16               // processes at a time
+	readerWait  = 20 * time.Second // for a turn, the start of a process and its answer
+)
+
+// errTooSlow is said of a home that does not answer.
+var errTooSlow = errors.New("home directory does not answer")
+
+// forward reads the .forward file of a user, with the rights of that user: the home may lie
+// where root is nobody. Most users have no such file, and that is found out without a
+// process.
+func (p *parent) forward(s *set, r *ipc.Request) {
+	var req forwardRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	u := user.User{Name: req.User, UID: req.UID, GID: req.GID, Home: req.Home}
+	reply := &forwardReply{}
+	var err error
+	if !p.root || u.UID == 0 {
+		reply.fill(readForward(u))
+	} else if ask, problem := mayForward(u); problem != nil {
+		reply.fill(nil, false, problem)
+	} else if ask {
+		if err = p.readAs(s, u, reply); err != nil {
+			reply.Error = err.Error()
+		}
+	}
+	if reply.Error != "" {
+		p.log.Warnf("forward file of %s: %s", req.User, reply.Error)
+	}
+	r.Reply(reply)
+}
+
+func (reply *forwardReply) fill(content []byte, found bool, err error) {
+	reply.Content, reply.Found = content, found
+	if err != nil {
+		reply.Error, reply.Insecure = err.Error(), errors.Is(err, errInsecure)
+	}
+}
+
+// mayForward says whether a user may have a .forward, as far as root can see. What root
+// cannot see is asked of the user.
+func mayForward(u user.User) (bool, error) {
+	if !filepath.IsAbs(u.Home) {
+		return false, nil
+	}
+	st, err := os.Stat(u.Home)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return true, nil
+	case st.Mode()&fs.ModeSticky != 0:
+		return false, stickyHome(u)
+	}
+	_, err = os.Lstat(filepath.Join(u.Home, forwardName))
+	return !errors.Is(err, fs.ErrNotExist), nil
+}
+
+// readAs starts a process that becomes the user, reads the file and ends.
+func (p *parent) readAs(s *set, u user.User, reply *forwardReply) error {
+	ctx, cancel := context.WithTimeout(context.Background(), readerWait)
+	defer cancel()
+	select {
+	case p.readers <- struct{}{}:
+		defer func() { <-p.readers }()
+	case <-ctx.Done():
+		return errTooSlow
+	}
+	c, err := p.spawn(s, Agent)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close() // it ends with the connection
+	if err = s.adopt(c); err == nil {
+		h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Drop: p.root,
+			User: u.Name, UID: u.UID, GID: u.GID, Groups: []uint32{u.GID}, Home: "/"}
+		err = p.greet(ctx, c, h)
+	}
+	if err == nil {
+		err = c.conn.Call(ctx, kindForward, &forwardRequest{User: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}, reply)
+	}
+	if err != nil {
+		c.proc.kill() // it may hang in the file system
+	}
+	if ctx.Err() != nil {
+		return errTooSlow
+	}
+	if err != nil {
+		return fmt.Errorf("reader of %s: %w", u.Name, err)
+	}
+	if len(reply.Content) > maxForward { // said by a process of the user
+		*reply = forwardReply{}
+		return errors.New("too large")
+	}
+	return nil
+}
