@@ -15,6 +15,12 @@ func linux() Facts {
 		PidFile:       "/run/smtpd.pid",
 		Empty:         "/var/lib/smtpd/empty",
 		Libexec:       "/usr/libexec/smtpd",
+		Helpers: []string{
+			"/usr/libexec/opensmtpd",   // Debian, Fedora, Void
+			"/usr/lib/opensmtpd",       // Alpine
+			"/usr/lib/smtpd/opensmtpd", // Arch
+			"/usr/local/libexec/smtpd", "/usr/local/libexec/opensmtpd",
+		},
 		MailboxDir:    "/var/mail",
 		MailboxMode:   0o600,
 		MailboxLocks:  []Lock{Fcntl, Dotlock}, // Debian Policy 11.6
@@ -45,6 +51,7 @@ func openbsd() Facts {
 		PidFile:       "/var/run/smtpd.pid",
 		Empty:         "/var/empty",
 		Libexec:       "/usr/local/libexec/smtpd",
+		Helpers:       []string{"/usr/local/libexec/opensmtpd"},
 		MailboxDir:    "/var/mail",
 		MailboxMode:   0o600,
 		MailboxLocks:  []Lock{Dotlock, Flock},
@@ -68,6 +75,7 @@ func freebsd() Facts {
 		PidFile:       "/var/run/smtpd.pid",
 		Empty:         "/var/empty",
 		Libexec:       "/usr/local/libexec/smtpd",
+		Helpers:       []string{"/usr/local/libexec/opensmtpd"},
 		MailboxDir:    "/var/mail",
 		MailboxMode:   0o600,
 		MailboxLocks:  []Lock{Flock},
@@ -97,6 +105,7 @@ func netbsd() Facts {
 		PidFile:       "/var/run/smtpd.pid",
 		Empty:         "/var/empty",
 		Libexec:       "/usr/pkg/libexec/smtpd",
+		Helpers:       []string{"/usr/pkg/libexec/opensmtpd"},
 		MailboxDir:    "/var/mail",
 		MailboxMode:   0o600,
 		MailboxLocks:  []Lock{Flock, Dotlock},
@@ -126,6 +135,7 @@ func darwin() Facts {
 		PidFile:       "/var/run/smtpd.pid",
 		Empty:         "/var/empty",
 		Libexec:       "/usr/local/libexec/smtpd",
+		Helpers:       []string{"/usr/local/libexec/opensmtpd"},
 		MailboxDir:    "/var/mail",
 		MailboxMode:   0o600,
 		MailboxLocks:  []Lock{Flock},

@@ -32,12 +32,13 @@ type Facts struct {
 	Spool         string // the queue
 	ControlSocket string
 	PidFile       string
-	Empty         string // root directory of processes that need no file; empty, root's
-	Libexec       string // filters and tables that are named without a path
-	MailboxDir    string // mbox files, by user name
-	MailboxMode   uint32 // permissions of a new mbox
-	MailboxLocks  []Lock // in the order in which they are taken
-	SendmailPath  string // where programs expect sendmail(8)
+	Empty         string   // root directory of processes that need no file; empty, root's
+	Libexec       string   // filters and tables that are named without a path
+	Helpers       []string // where packages made for OpenSMTPD put theirs, looked at after Libexec
+	MailboxDir    string   // mbox files, by user name
+	MailboxMode   uint32   // permissions of a new mbox
+	MailboxLocks  []Lock   // in the order in which they are taken
+	SendmailPath  string   // where programs expect sendmail(8)
 	SyslogSockets []string
 	CAFiles       []string // the first that exists holds the trusted authorities
 	MailnameFile  string   // its first line is the server's name

@@ -71,7 +71,6 @@ func (c *checker) tableProgram(t *Table, w word) {
 		}
 		c.refuse(w.pos, "there is no program %s: install it or write another type of table", program)
 	}
-	c.notYet(t.Pos, "table program")
 }
 
 // programLetters are what the name of a table program consists of: no path can be made of

@@ -89,7 +89,7 @@ func (l *lookupRole) admin(r *ipc.Request) {
 		r.Fail(fmt.Errorf("lookup: request %d", req.Op))
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	ctx, cancel := context.WithTimeout(l.ctx, adminWait)
 	defer cancel()
 	if err := l.cfg.get(0).tables.Reload(ctx, req.Name); err != nil {
 		l.m.log.Warnf("table %q not updated: %v", req.Name, err)

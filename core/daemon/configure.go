@@ -19,7 +19,10 @@ func (p *parent) configure(s *set, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := p.prepareAll(s, parts); err != nil {
+	s.granted.add(p.generation, cfg.Tables)
+	err = p.prepareAll(s, parts)
+	s.granted.settle(err == nil)
+	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), setupWait)
 		defer cancel()
 		for _, role := range members() {

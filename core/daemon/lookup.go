@@ -36,7 +36,16 @@ type lookupRole struct {
 	stop  context.CancelFunc
 
 	hashing *fairGate // for comparing passwords, which takes all that a processor has
+
+	// Questions under way. Tables that take their time do not keep the DNS from answering.
+	tableSlots, dnsSlots chan struct{}
 }
+
+// Limits of what lookup does for others.
+const (
+	mostLookups = 4096             // of each kind at a time
+	answerLimit = 45 * time.Second // less than lookupWait: who asks is to hear of it
+)
 
 // lookupSettings is a configuration in the form in which it is used.
 type lookupSettings struct {
@@ -49,6 +58,7 @@ type lookupSettings struct {
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()),
+		tableSlots: make(chan struct{}, mostLookups), dnsSlots: make(chan struct{}, mostLookups),
 		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
 }
 
@@ -58,11 +68,20 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 		return err
 	}
 	var err error
-	s.tables, err = table.NewSet(s.Tables, table.Sources{Users: systemUsers{},
-		Facts: table.Facts{Hostname: s.Hostname, Addresses: s.Interfaces, SubAddrDelim: s.SubAddrDelim}})
-	if err != nil {
+	if s.tables, err = l.openTables(s); err != nil {
 		return err
 	}
+	if err = l.checkTables(s); err != nil {
+		_ = s.tables.Close()
+		return err
+	}
+	l.next = s
+	return nil
+}
+
+// checkTables makes of a configuration what decides, which finds out whether the tables
+// can answer what they will be asked.
+func (l *lookupRole) checkTables(s *lookupSettings) error {
 	if err := s.prepareListeners(); err != nil {
 		return err
 	}
@@ -73,11 +92,7 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	cfg := &config.Config{Actions: s.Actions, Wrappers: s.Wrappers, SubAddrDelim: s.SubAddrDelim}
 	s.expander, err = expand.New(cfg, expand.Sources{Tables: s.tables, Rules: matcher, Forward: l.forward,
 		DaemonUser: s.DaemonUser, SRS: srsCodec(&s.SRS), Log: l.m.log})
-	if err != nil {
-		return err
-	}
-	l.next = s
-	return nil
+	return err
 }
 
 // srsCodec gives nil when there is no key.
@@ -88,29 +103,52 @@ func srsCodec(c *config.SRS) *srs.Codec {
 	return srs.New(c.Key, c.BackupKey, c.TTL)
 }
 
-func (l *lookupRole) activate() { l.cfg.add(l.next.Generation, l.next); l.next = nil }
-func (l *lookupRole) abandon()  { l.next = nil }
+func (l *lookupRole) activate() {
+	before := l.cfg.get(0)
+	l.cfg.add(l.next.Generation, l.next)
+	l.next = nil
+	if before != nil {
+		before.tables.Retire(retireAfter)
+	}
+}
+
+func (l *lookupRole) abandon() {
+	if l.next != nil {
+		_ = l.next.tables.Close()
+	}
+	l.next = nil
+}
+
+// Close ends the programs of all configurations.
+func (l *lookupRole) Close() error {
+	l.stop()
+	l.abandon()
+	for _, s := range l.cfg.all() {
+		_ = s.tables.Close()
+	}
+	return nil
+}
 
 func (l *lookupRole) drain(context.Context) { l.stop() }
 
 func (l *lookupRole) handle(from Role, r *ipc.Request) {
 	switch {
 	case r.Kind == kindRecipient && from == Dispatcher, r.Kind == kindNoticeRecipient && from == Queue:
-		r.Go(func() { l.recipient(r) })
+		bounded(l.tableSlots, r, func() { l.recipient(r) })
 	case r.Kind == kindPTR && from == Dispatcher:
-		r.Go(func() { l.ptr(r) })
+		bounded(l.dnsSlots, r, func() { l.ptr(r) })
 	case r.Kind == kindMX && from == Dispatcher:
-		r.Go(func() { l.mx(r) })
+		bounded(l.dnsSlots, r, func() { l.mx(r) })
 	case r.Kind == kindHost && from == Dispatcher:
-		r.Go(func() { l.host(r) })
+		bounded(l.dnsSlots, r, func() { l.host(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
-		r.Go(func() { l.auth(r) })
+		bounded(l.tableSlots, r, func() { l.auth(r) })
 	case r.Kind == kindSender && from == Dispatcher:
-		r.Go(func() { l.sender(r) })
+		bounded(l.tableSlots, r, func() { l.sender(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:
-		r.Go(func() { l.hostname(r) })
+		bounded(l.tableSlots, r, func() { l.hostname(r) })
 	case r.Kind == kindUserinfo && from == Parent:
-		r.Go(func() { l.userinfo(r) })
+		bounded(l.tableSlots, r, func() { l.userinfo(r) })
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { l.admin(r) })
 	case r.Kind == kindStats:

@@ -14,7 +14,7 @@ func (l *lookupRole) answer(r *ipc.Request, q any, f func(ctx context.Context) a
 		r.Fail(err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(l.ctx, lookupWait)
+	ctx, cancel := context.WithTimeout(l.ctx, answerLimit)
 	defer cancel()
 	r.Reply(f(ctx))
 }

@@ -39,6 +39,7 @@ type member struct {
 	peers     map[Role]*ipc.Conn
 	listeners []*os.File
 	work      worker
+	turn      sync.Mutex // one change of the configuration after the other
 	prepared  bool
 	active    bool
 	serving   sync.WaitGroup
@@ -54,6 +55,8 @@ func RunMember(role Role, sock *net.UnixConn, version string) error {
 		peer.Abort()
 	}
 	m.serving.Wait()
+	m.turn.Lock() // a preparation may be under way
+	defer m.turn.Unlock()
 	if c, ok := m.work.(io.Closer); ok {
 		c.Close()
 	}
@@ -78,32 +81,15 @@ func (m *member) fromParent(r *ipc.Request) {
 			r.Fail(errors.New("no hello"))
 			return
 		}
-		err := m.work.prepare(r, listeners)
-		m.prepared = err == nil
-		m.answer(r, err)
+		r.Go(func() { m.prepare(r, listeners) }) // a role may ask the parent for what it needs
 	case kindAddresses:
 		sockets := m.listeners
 		m.listeners = nil
-		w, ok := m.work.(addressed)
-		if !ok || !m.active {
-			closeFiles(sockets)
-			r.Fail(errors.New("addresses for nobody"))
-			return
-		}
-		m.answer(r, w.readdress(r, sockets))
+		r.Go(func() { m.readdress(r, sockets) })
 	case kindActivate:
-		if !m.prepared {
-			r.Fail(errors.New("nothing is prepared"))
-			return
-		}
-		m.prepared = false
-		m.work.activate()
-		m.serve()
-		r.Reply(nil)
+		r.Go(func() { m.activate(r) })
 	case kindAbandon:
-		m.prepared = false
-		m.work.abandon()
-		r.Reply(nil)
+		r.Go(func() { m.abandon(r) })
 	case kindDrain:
 		r.Go(func() { m.drain(r) })
 	case kindVerbosity:
@@ -118,6 +104,49 @@ func (m *member) fromParent(r *ipc.Request) {
 			m.work.handle(Parent, r)
 		}
 	}
+}
+
+func (m *member) prepare(r *ipc.Request, listeners []*os.File) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	err := m.work.prepare(r, listeners)
+	m.prepared = err == nil
+	m.answer(r, err)
+}
+
+func (m *member) activate(r *ipc.Request) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	if !m.prepared {
+		r.Fail(errors.New("nothing is prepared"))
+		return
+	}
+	m.prepared = false
+	m.work.activate()
+	m.serve()
+	r.Reply(nil)
+}
+
+func (m *member) readdress(r *ipc.Request, sockets []*os.File) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	w, ok := m.work.(addressed)
+	if !ok || !m.active {
+		closeFiles(sockets)
+		r.Fail(errors.New("addresses for nobody"))
+		return
+	}
+	m.answer(r, w.readdress(r, sockets))
+}
+
+func (m *member) abandon(r *ipc.Request) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.prepared = false
+	if m.work != nil {
+		m.work.abandon()
+	}
+	r.Reply(nil)
 }
 
 func (m *member) answer(r *ipc.Request, err error) {

@@ -67,6 +67,11 @@ const (
 	// lookup -> parent
 	kindForward // forwardRequest; answer forwardReply
 
+	// lookup -> parent, for tables of a configuration that lookup holds
+	kindTableFile  // fileRequest; answer nil and a descriptor
+	kindTableStart // tableRequest; answer tableReply and a socket
+	kindTableStop  // tableStop
+
 	// parent -> lookup
 	kindUserinfo // userinfoRequest; answer userinfoReply
 
@@ -323,6 +328,21 @@ type forwardReply struct {
 	Error    string
 	Insecure bool // others could have written it; permanent
 }
+
+// fileRequest asks for a file of a table that lookup may not read itself.
+type fileRequest struct{ Path string }
+
+// tableRequest asks for the program of a table to be started.
+type tableRequest struct {
+	Generation uint64 // of the configuration in which the table is meant
+	Name       string
+}
+
+// tableReply comes with the socket to the program.
+type tableReply struct{ ID uint64 }
+
+// tableStop says that a program is not needed any more.
+type tableStop struct{ ID uint64 }
 
 type userinfoRequest struct{ Table, User string }
 

@@ -23,7 +23,8 @@ func messages() []any {
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
-		&lookupConfig{}, &dispatcherConfig{}, &addresses{}, &queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
+		&fileRequest{}, &tableRequest{}, &tableReply{}, &tableStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
+		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
 		&control.Text{}, &control.Stats{}, &control.Status{}, &control.QueuePage{},
 	}
 }

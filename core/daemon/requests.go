@@ -29,6 +29,12 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.agent(s, r) })
 	case r.Kind == kindForward && from == Lookup:
 		p.bounded(r, func() { p.forward(s, r) })
+	case r.Kind == kindTableFile && from == Lookup:
+		p.bounded(r, func() { p.openTable(s, r) })
+	case r.Kind == kindTableStart && from == Lookup:
+		p.bounded(r, func() { p.startTable(s, r) })
+	case r.Kind == kindTableStop && from == Lookup:
+		p.stopTable(s, r)
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { p.adminRequest(s, r) })
 	case r.Kind == kindStats && from == Control:
@@ -43,11 +49,13 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 const mostRequests = 128
 
 // bounded answers a request in the background unless too many are under way.
-func (p *parent) bounded(r *ipc.Request, f func()) {
+func (p *parent) bounded(r *ipc.Request, f func()) { bounded(p.slots, r, f) }
+
+func bounded(slots chan struct{}, r *ipc.Request, f func()) {
 	select {
-	case p.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		r.Go(func() {
-			defer func() { <-p.slots }()
+			defer func() { <-slots }()
 			f()
 		})
 	default:

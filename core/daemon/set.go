@@ -34,11 +34,15 @@ type set struct {
 	ending bool
 	agents map[*child]struct{}
 	alive  sync.WaitGroup
+
+	granted  grants
+	programs tablePrograms
 }
 
 // spawnSet starts the members, says hello to each and joins them with each other.
 func (p *parent) spawnSet() (*set, error) {
-	s := &set{members: make(map[Role]*child), died: make(chan death, 1), agents: make(map[*child]struct{})}
+	s := &set{members: make(map[Role]*child), died: make(chan death, 1), agents: make(map[*child]struct{}),
+		programs: tablePrograms{running: make(map[uint64]*tableProgram)}}
 	for _, role := range members() {
 		c, err := p.spawn(s, role)
 		if err != nil {
@@ -153,6 +157,7 @@ func (s *set) end(how func(*child)) {
 		how(c)
 		c.conn.Close()
 	}
+	s.programs.end()
 	late := time.AfterFunc(endGrace, func() {
 		for _, c := range all {
 			c.proc.kill()
@@ -160,6 +165,7 @@ func (s *set) end(how func(*child)) {
 	})
 	defer late.Stop()
 	s.alive.Wait()
+	s.programs.alive.Wait()
 }
 
 // endGrace is how long a process may take to end that was told to.

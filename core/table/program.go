@@ -45,7 +45,7 @@ type Program struct {
 
 // Waits and limits of a program.
 const (
-	mostAsking = 1024 // those who may wait for one program at a time
+	mostAsking = 512 // those who may wait for one program at a time
 	firstWait  = time.Second
 	longWait   = time.Minute
 	steady     = time.Minute // who lived so long is started again after firstWait

@@ -43,7 +43,7 @@ type question struct {
 const (
 	mostInFlight  = 256 // requests that it was asked and has not answered
 	handshakeWait = 30 * time.Second
-	answerWait    = 30 * time.Second
+	answerWait    = 20 * time.Second
 	lostAfter     = 10 // times answerWait: an answer that never comes, while others do
 )
 

@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/godwit-mta/godwit/compat/owner"
+	"github.com/godwit-mta/godwit/compat/reexec"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/table"
+)
+
+// retireAfter is how long the programs of an earlier configuration go on without being
+// asked. A session that is silent for so long has timed out.
+const retireAfter = 10 * time.Minute
+
+// openTables opens the tables of a configuration and starts the programs that serve some.
+func (l *lookupRole) openTables(s *lookupSettings) (*table.Set, error) {
+	src := table.Sources{Users: systemUsers{}, OpenFile: l.openFile,
+		Facts: table.Facts{Hostname: s.Hostname, Addresses: s.Interfaces, SubAddrDelim: s.SubAddrDelim}}
+	src.Open = func(t config.Table) (table.Table, error) {
+		if !served(&t) {
+			return nil, fmt.Errorf("backend %q is not supported", t.Backend)
+		}
+		return table.OpenProgram(l.ctx, table.ProgramOptions{Table: t.Name, SubAddrDelim: s.SubAddrDelim, Log: l.m.log,
+			Start: func(ctx context.Context) (io.ReadWriteCloser, error) {
+				return l.startProgram(ctx, s.Generation, t.Name)
+			}})
+	}
+	return table.NewSet(s.Tables, src)
+}
+
+// startProgram has the parent start the program of a table.
+func (l *lookupRole) startProgram(ctx context.Context, generation uint64, name string) (io.ReadWriteCloser, error) {
+	var reply tableReply
+	files, err := l.m.parent.CallFiles(ctx, kindTableStart, &tableRequest{generation, name}, &reply)
+	if err != nil {
+		return nil, err
+	}
+	conn := &programSocket{parent: l.m.parent, id: reply.ID}
+	if len(files) != 1 {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, errors.New("the parent gave no socket")
+	}
+	if conn.UnixConn, err = reexec.Conn(files[0]); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// programSocket is the connection to the program of a table.
+type programSocket struct {
+	*net.UnixConn
+	parent *ipc.Conn
+	id     uint64
+}
+
+// Close closes the connection and has the parent end the program if that does not.
+func (c *programSocket) Close() error {
+	err := c.UnixConn.Close()
+	_ = c.parent.Send(kindTableStop, &tableStop{c.id})
+	return err
+}
+
+// openFile opens a file of a table. When only root may read it the parent opens it.
+func (l *lookupRole) openFile(path string) (*os.File, error) {
+	f, err := owner.Open(path)
+	if !errors.Is(err, fs.ErrPermission) {
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(l.ctx, setupWait)
+	defer cancel()
+	files, err := l.m.parent.CallFiles(ctx, kindTableFile, &fileRequest{filepath.Clean(path)}, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("%s: the parent gave no file", path)
+	}
+	return files[0], nil
+}

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/godwit-mta/godwit/compat/owner"
+	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/ipc"
+)
+
+// grants are the tables of the configurations that lookup holds. For these, and no others,
+// it may ask the parent for files and programs.
+type grants struct {
+	mu   sync.Mutex
+	list []grant // the newest is the last
+}
+
+type grant struct {
+	generation uint64
+	tables     []config.Table
+}
+
+// add lets lookup ask for the tables of a configuration that it is to prepare.
+func (g *grants) add(generation uint64, tables []config.Table) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.list = append(g.list, grant{generation, tables})
+}
+
+// settle ends a preparation: with used the configuration replaced the others, of which
+// the last are kept for sessions that began with them, otherwise it is forgotten.
+func (g *grants) settle(used bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !used {
+		g.list = g.list[:len(g.list)-1]
+		return
+	}
+	g.list = slices.Clone(g.list[max(0, len(g.list)-keptGenerations):])
+}
+
+// table gives the declaration of a table.
+func (g *grants) table(generation uint64, name string) (config.Table, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.list {
+		for _, t := range c.tables {
+			if c.generation == generation && t.Name == name {
+				return t, true
+			}
+		}
+	}
+	return config.Table{}, false
+}
+
+// file reports whether a table is read from the file.
+func (g *grants) file(path string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.list {
+		for _, t := range c.tables {
+			own := filepath.Clean(t.Path)
+			if !served(&t) && t.Path != "" && (path == own || path == own+".db") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// openTable opens the file of a table that lookup may not read itself: such files hold
+// passwords, and only root is to read them.
+func (p *parent) openTable(s *set, r *ipc.Request) {
+	var req fileRequest
+	if err := r.Decode(&req); err != nil {
+		r.Fail(err)
+		return
+	}
+	if !s.granted.file(req.Path) {
+		r.Fail(fmt.Errorf("%s: no table is read from it", req.Path))
+		return
+	}
+	f, err := owner.Open(req.Path)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(nil, f)
+}
