@@ -88,13 +88,13 @@ func served(t *config.Table) bool {
 
 // tableCommand gives the command of a table as OpenSMTPD runs it: the name of the table in
 // the place of the program's own, then the path that the configuration gives. It runs as
-// the daemon's user, in the environment that the daemon was started in.
+// the daemon's user, with next to no environment.
 func (p *parent) tableCommand(t *config.Table) (*exec.Cmd, error) {
 	path, err := tableProgramPath(p.opts.Facts, t.Backend)
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{Path: path, Args: []string{t.Name}, Dir: "/", Env: os.Environ()}
+	cmd := &exec.Cmd{Path: path, Args: []string{t.Name}, Dir: "/", Env: programEnv()}
 	if t.Path != "" {
 		cmd.Args = append(cmd.Args, t.Path)
 	}
@@ -108,6 +108,15 @@ func (p *parent) tableCommand(t *config.Table) (*exec.Cmd, error) {
 		}
 	}
 	return cmd, nil
+}
+
+// programEnv is the environment of programs that the daemon runs for itself.
+func programEnv() []string {
+	env := []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin"}
+	if tz, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+tz)
+	}
+	return env
 }
 
 // tableProgramPath finds the program that serves tables of a type.
