@@ -229,7 +229,12 @@ func (c *programConn) ask(ctx context.Context, verb string, service Service, key
 	case r := <-q.result:
 		return r, nil
 	case <-c.done:
-		return result{}, c.failure()
+		select {
+		case r := <-q.result: // answered before it went wrong
+			return r, nil
+		default:
+			return result{}, c.failure()
+		}
 	case <-ctx.Done():
 		return result{}, errors.New("no answer in time")
 	}
