@@ -13,6 +13,9 @@ import (
 // TestMain runs nothing outside the namespaces of run.sh, where every test may take every
 // port, mount file systems and kill processes.
 func TestMain(m *testing.M) {
+	if isTableProgram() {
+		os.Exit(tableProgram())
+	}
 	if os.Getenv("GODWIT_E2E") != "1" || os.Geteuid() != 0 {
 		fmt.Println("skipped: end-to-end tests need root and the surroundings that ci/e2e/run.sh makes")
 		return

@@ -69,8 +69,29 @@ account() {
 	echo "$1:!:19000:0:99999:7:::" >> /etc/shadow
 }
 
+# Builds programs of tables of the OpenSMTPD project from the sources that Debian 13 has: its
+# binaries want a newer libc, and what Debian 12 has speaks the protocol of before 7.6.
+tables() {
+	mkdir -p "$1/tables/lists/partial" "$1/tables/cache/archives/partial"
+	cd "$1/tables"
+	echo 'deb-src http://deb.debian.org/debian trixie main' > sources.list
+	set -- "$1" -qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$PWD/sources.list" \
+		-o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists" -o "Dir::Cache=$PWD/cache"
+	into=$1
+	shift
+	apt-get "$@" update
+	for p in passwd sqlite; do
+		apt-get "$@" source --tar-only "opensmtpd-table-$p"
+		mkdir "$p"
+		tar -xf "opensmtpd-table-${p}_"*.orig.tar.* -C "$p" --strip-components=1
+		(cd "$p" && autoreconf -fi && ./configure && make "table-$p") > "$p.log" 2>&1
+		install -m 755 "$p/table-$p" "$into/libexec/"
+	done
+}
+
 packages() {
-	want="postfix swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps"
+	want="postfix swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
+		sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
 	missing=
 	for p in $want; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
@@ -98,6 +119,11 @@ if [ "${1:-}" = --inside ]; then
 	exit
 fi
 
+if [ "${1:-}" = --tables ]; then
+	tables "$2"
+	exit
+fi
+
 if [ "$(id -u)" != 0 ]; then
 	echo "ci/e2e/run.sh has to run as root" >&2
 	exit 1
@@ -110,10 +136,12 @@ chmod 755 "$top"
 trap 'rm -rf "$top"' EXIT
 trap 'exit 130' INT TERM
 export CGO_ENABLED=0
-mkdir "$top/bin"
-go build -trimpath -ldflags '-X main.version=e2e' -o "$top/bin/" ./cmd/...
+mkdir "$top/bin" "$top/libexec"
+go build -trimpath -ldflags "-X main.version=e2e -X github.com/godwit-mta/godwit/platform.libexec=$top/libexec" -o "$top/bin/" ./cmd/...
 ln -s smtpctl "$top/bin/sendmail"
 go test -c -o "$top/bin/e2e.test" ./ci/e2e
+ln "$top/bin/e2e.test" "$top/libexec/table-test"
+sh "$self" --tables "$top" || echo "no table programs of others: the test of them is skipped" >&2
 status=0
 unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc --propagation private \
 	sh "$self" --inside "$top" "$@" || status=$?
