@@ -41,13 +41,15 @@ bench:
 	$(GOENV) $(GO) test -run '^$$' -bench . ./...
 
 install: build
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(SYSCONFDIR) $(DESTDIR)$(MANDIR)/man5 \
+		$(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(MANDIR)/man8
 	install -m 0755 bin/smtpd bin/smtpctl bin/smtpd-service $(DESTDIR)$(SBINDIR)/
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/sendmail
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/mailq
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/newaliases
 	test -e $(DESTDIR)$(SYSCONFDIR)/smtpd.conf || install -m 0644 packaging/smtpd.conf $(DESTDIR)$(SYSCONFDIR)/smtpd.conf
 	install -m 0644 packaging/man/*.5 $(DESTDIR)$(MANDIR)/man5/
+	install -m 0644 packaging/man/*.7 $(DESTDIR)$(MANDIR)/man7/
 	install -m 0644 packaging/man/*.8 $(DESTDIR)$(MANDIR)/man8/
 
 clean:
