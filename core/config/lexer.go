@@ -285,8 +285,12 @@ func (l *lexer) afterBackslash(quote int) int {
 		following = int(s.text[s.next])
 	}
 	switch following {
-	case quote, ' ', '\t', '\n':
+	case quote, '\n':
 		return l.raw()
+	case ' ', '\t':
+		if l.words == nil { // before OpenSMTPD 6.4 the backslash stayed
+			return l.raw()
+		}
 	}
 	return '\\'
 }

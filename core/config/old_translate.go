@@ -19,11 +19,12 @@ type translator struct {
 	paths    map[string]string // of tables and maps
 	aliases  bool              // some rule names its aliases
 	pkis     []string          // names, in order
+	known    map[string]bool   // the same
 	pkiCA    map[string]string // pki: name of the ca that was part of it
 	made     map[string]bool   // certificates made of a name alone
 	tags     map[string]bool   // tags that rules ask for
 	actions  map[string]string // definition: name
-	taken    map[string]bool   // names of actions
+	taken    map[string]int    // name of an action: how many begin with it
 }
 
 // translate fills in the directives of a tree that has units.
@@ -31,7 +32,7 @@ func translate(tree *tree, env Environment, read func(string) ([]byte, error), r
 	t := &translator{
 		tree: tree, rep: rep, env: env, read: read, hostname: env.Hostname, tables: map[string]*tableArg{},
 		paths: map[string]string{}, pkiCA: map[string]string{}, made: map[string]bool{},
-		tags: map[string]bool{}, actions: map[string]string{}, taken: map[string]bool{},
+		tags: map[string]bool{}, actions: map[string]string{}, taken: map[string]int{}, known: map[string]bool{},
 	}
 	for _, u := range tree.units {
 		t.gather(u)
@@ -77,7 +78,8 @@ func (t *translator) gatherSetting(d *directive) {
 		t.paths[name] = d.arg(1).text
 	case "pki":
 		name = strings.ToLower(name)
-		if !t.knows(name) {
+		if !t.known[name] {
+			t.known[name] = true
 			t.pkis = append(t.pkis, name)
 		}
 		for _, o := range d.options {
@@ -86,15 +88,6 @@ func (t *translator) gatherSetting(d *directive) {
 			}
 		}
 	}
-}
-
-func (t *translator) knows(pki string) bool {
-	for _, name := range t.pkis {
-		if name == pki {
-			return true
-		}
-	}
-	return false
 }
 
 // expiry gives the rules before a global expire the time that held where they stand: it
@@ -160,6 +153,9 @@ func (t *translator) bounce(u *unit) {
 func (t *translator) lost(u *unit, pos Pos, what string) {
 	u.lost = true
 	u.note = "NOT CONVERTED: " + what + " is not supported yet"
+	if len(t.tree.lost) >= maxErrors {
+		return
+	}
 	t.tree.lost = append(t.tree.lost, Unsupported{pos, what + " is not supported yet", t.rep.line(pos)})
 }
 
@@ -192,7 +188,7 @@ func (t *translator) certificate(u *unit, w word) word {
 		name = "cert-" + digest(w.text)
 	}
 	pki := word{pos: w.pos, text: name}
-	if !t.made[name] && !t.knows(name) {
+	if !t.made[name] && !t.known[name] {
 		t.made[name] = true
 		path := "/etc/mail/certs/" + w.text
 		u.today = append(u.today, &directive{pos: w.pos, name: "pki", args: []word{pki}, options: []option{

@@ -91,7 +91,7 @@ func (t *translator) listenPKI(u *unit, d *directive) []option {
 	}
 	names := t.pkis
 	for _, name := range []string{strings.ToLower(host), "*"} {
-		if t.knows(name) {
+		if t.known[name] {
 			names = []string{name}
 			break
 		}

@@ -162,7 +162,7 @@ func (t *translator) action(u *unit, virtual *tableArg) string {
 		}
 		name = t.relay(u, d)
 	default:
-		name = t.local(u, d, virtual)
+		name = t.local(r, d, virtual)
 	}
 	if r.expire.text != "" {
 		d.options = append(d.options, option{pos: r.expire.pos, name: "ttl", arg: r.expire})
@@ -188,39 +188,26 @@ func (t *translator) free(name string) string {
 		}
 		return r
 	}, name)
-	for n, base := 2, name; t.taken[name]; n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
+	base := name
+	for t.taken[name] > 0 {
+		t.taken[base]++
+		name = fmt.Sprintf("%s-%d", base, t.taken[base])
 	}
-	t.taken[name] = true
+	t.taken[name] = 1
 	return name
 }
 
-// local gives the method of a local delivery and its options.
-func (t *translator) local(u *unit, d *directive, virtual *tableArg) string {
-	r := u.rule
-	method := r.method
-	switch {
-	case r.forwardOnly && method != "":
-		t.rep.errorf(r.pos, "", "\"forward-only\" and an action exclude each other: remove one")
-	case r.forwardOnly:
-		method = ForwardOnly
-	case method == "":
-		method = ExpandOnly
-	case method == MBox && r.path.text != "" && !isMailbox(r.path.text):
-		t.rep.errorf(r.path.pos, "", "\"deliver to mbox\" with a path is not possible: write \"deliver to mda\" and a command")
-	}
+// local gives d the method of a local delivery and its options, and returns what the action
+// could be called.
+func (t *translator) local(r *oldRule, d *directive, virtual *tableArg) string {
+	method := t.method(r)
 	d.args = []word{{pos: r.pos}, {pos: r.pos, text: string(method)}}
-	switch method {
-	case Maildir, MDACommand:
-		if r.path.text != "" {
-			r.path.text = formats(r.path.text)
-			d.args = append(d.args, r.path)
-		}
-	case LMTP:
-		d.args = append(d.args, r.path)
-	}
 	name := string(method)
-	if len(d.args) > 2 {
+	if method != MBox && r.path.text != "" {
+		if method != LMTP {
+			r.path.text = formats(r.path.text)
+		}
+		d.args = append(d.args, r.path)
 		name += "-" + digest(r.path.text)[:4]
 	}
 	if r.rcptTo {
@@ -231,7 +218,8 @@ func (t *translator) local(u *unit, d *directive, virtual *tableArg) string {
 	if virtual != nil {
 		alias = nil
 	}
-	for _, o := range []option{{name: "alias", table: alias}, {name: "virtual", table: virtual}, {name: "userbase", table: r.userbase}} {
+	tables := []option{{name: "alias", table: alias}, {name: "virtual", table: virtual}, {name: "userbase", table: r.userbase}}
+	for _, o := range tables {
 		if o.table != nil {
 			o.pos = o.table.pos
 			d.options = append(d.options, o)
@@ -243,6 +231,21 @@ func (t *translator) local(u *unit, d *directive, virtual *tableArg) string {
 		name += "-" + r.user.text
 	}
 	return name
+}
+
+// method gives the method of a local delivery. Without one a rule was about aliases alone.
+func (t *translator) method(r *oldRule) Method {
+	switch {
+	case r.forwardOnly && r.method != "":
+		t.rep.errorf(r.pos, "", "\"forward-only\" and an action exclude each other: remove one")
+	case r.forwardOnly:
+		return ForwardOnly
+	case r.method == "":
+		return ExpandOnly
+	case r.method == MBox && r.path.text != "" && !isMailbox(r.path.text):
+		t.rep.errorf(r.path.pos, "", "\"deliver to mbox\" with a path is not possible: write \"deliver to mda\" and a command")
+	}
+	return r.method
 }
 
 // isMailbox tells whether a path of 2008 is where mbox delivers to anyway.
