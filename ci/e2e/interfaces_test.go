@@ -100,6 +100,7 @@ listen on test0 port 2501
 listen on 192.0.2.77 port 2502
 listen on egress port 2503
 listen on all port 2504
+listen on test0:web port 2505
 action "local" maildir
 match from any for domain "godwit.test" action "local"
 match from local for domain "local.test" action "local"
@@ -136,6 +137,11 @@ match from local for domain "local.test" action "local"
 	waitSilence(t, "192.0.2.77:2503")
 	ip(t, "addr add 192.0.2.78/24 dev test0")
 	waitAnswer(t, "192.0.2.78:2501")
+	ip(t, "addr add 192.0.2.80/24 dev test0 label test0:web")
+	waitAnswer(t, "192.0.2.80:2505")
+	if answers("192.0.2.80:2501") || answers("192.0.2.78:2505") {
+		t.Error("an address belongs to its label and to nothing else")
+	}
 	ip(t, "link del test0")
 	d.waitLog("no longer on ", "192.0.2.78:2501")
 	addInterface(t, "test0")

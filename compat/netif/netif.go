@@ -35,9 +35,12 @@ var ErrNotFound = errors.New("netif: no such interface")
 // interface as its zone.
 type Address struct {
 	Interface string
+	Label     string // what the address is listed by: Interface, or on Linux "eth0:1" and the like
 	Addr      netip.Addr
 	Bits      int // length of the network's prefix
 	Loopback  bool
+
+	index int
 }
 
 // All gives the addresses of all interfaces that are up, in the system's order.
@@ -53,6 +56,9 @@ func All() ([]Address, error) {
 			return nil, err
 		}
 		all = append(all, list...)
+	}
+	if err := label(all); err != nil {
+		return nil, fmt.Errorf("netif: labels: %w", err)
 	}
 	return all, nil
 }
@@ -84,16 +90,17 @@ func of(i *net.Interface) ([]Address, error) {
 			addr = addr.WithZone(i.Name)
 		}
 		bits, _ := n.Mask.Size()
-		list = append(list, Address{i.Name, addr, bits, i.Flags&net.FlagLoopback != 0})
+		list = append(list, Address{i.Name, i.Name, addr, bits, i.Flags&net.FlagLoopback != 0, i.Index})
 	}
 	return list, nil
 }
 
-// Find gives those of the addresses that a name stands for: the name of an interface or
-// of a group. An interface that is down or has no address, and a group without members,
-// give an empty list. The error is ErrNotFound when there is neither.
+// Find gives those of the addresses that a name stands for: a label, which mostly is the
+// name of the interface, or the name of a group. An interface that is down or has no
+// address, and a group without members, give an empty list. The error is ErrNotFound when
+// there is neither.
 func Find(all []Address, name string) ([]Address, error) {
-	list := pick(all, func(a Address) bool { return a.Interface == name })
+	list := pick(all, func(a Address) bool { return a.Label == name })
 	if len(list) > 0 {
 		return list, nil
 	}

@@ -1,8 +1,10 @@
 package netif
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -12,98 +14,104 @@ import (
 // dumpWait is how many seconds the kernel may take for a piece of its routing table.
 const dumpWait = 5
 
-// defaultRoutes gives the interfaces of the default routes by rtnetlink(7). What is read
-// is thrown away piece by piece: a router can have a million routes.
+// defaultRoutes gives the interfaces of the default routes by rtnetlink(7).
 func defaultRoutes() ([]string, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: dumpWait}); err != nil {
-		return nil, os.NewSyscallError("setsockopt", err)
-	}
 	var indexes []int
-	for i, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		seq := uint32(i + 1)
-		if err := unix.Sendto(fd, dumpRequest(seq, family), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-			return nil, os.NewSyscallError("sendto", err)
-		}
-		if indexes, err = readDump(fd, seq, indexes); err != nil {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		err := dump(unix.RTM_GETROUTE, family, unix.SizeofRtMsg, func(m netlinkMessage) {
+			for _, i := range defaultVia(m) {
+				if !slices.Contains(indexes, i) {
+					indexes = append(indexes, i)
+				}
+			}
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
 	return names(indexes), nil
 }
 
-// dumpRequest asks for all routes of a family: struct nlmsghdr and struct rtmsg.
-func dumpRequest(seq uint32, family byte) []byte {
-	b := make([]byte, unix.SizeofNlMsghdr+unix.SizeofRtMsg)
-	binary.NativeEndian.PutUint32(b, uint32(len(b)))
-	binary.NativeEndian.PutUint16(b[4:], unix.RTM_GETROUTE)
-	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	binary.NativeEndian.PutUint32(b[8:], seq)
-	b[unix.SizeofNlMsghdr] = family
-	return b
+// label notes the labels of addresses: names like "eth0:1", which ifconfig(8) made and
+// getifaddrs(3) gives for the name of the interface. Only IPv4 addresses have one.
+func label(all []Address) error {
+	return dump(unix.RTM_GETADDR, unix.AF_INET, unix.SizeofIfAddrmsg, func(m netlinkMessage) {
+		index, addr, name := labelled(m)
+		i := slices.IndexFunc(all, func(a Address) bool { return a.Addr == addr && a.index == index })
+		if i >= 0 && name != "" {
+			all[i].Label = name
+		}
+	})
 }
 
-func readDump(fd int, seq uint32, indexes []int) ([]int, error) {
+// dump asks the kernel for all things of a family and takes the answer message by message;
+// nothing is kept, because a router can have a million routes. A family that the kernel
+// lacks has none.
+func dump(kind uint16, family byte, size int, take func(netlinkMessage)) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: dumpWait}); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Sendto(fd, dumpRequest(kind, family, size), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("sendto", err)
+	}
 	buf := make([]byte, 64<<10)
 	for {
 		n, from, err := unix.Recvfrom(fd, buf, 0)
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil {
-			if err == unix.EINTR {
-				continue
-			}
-			return nil, os.NewSyscallError("recvfrom", err)
+			return os.NewSyscallError("recvfrom", err)
 		}
 		if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
 			continue // not the kernel
 		}
-		found, done, err := parseDump(buf[:n], seq)
-		if err != nil {
-			return nil, err
-		}
-		for _, i := range found {
-			if !slices.Contains(indexes, i) {
-				indexes = append(indexes, i)
-			}
-		}
-		if done {
-			return indexes, nil
+		if done, err := parseDump(buf[:n], take); done || err != nil {
+			return err
 		}
 	}
 }
 
-// parseDump gives the interfaces of the default routes in one piece of an answer, and
-// whether it is the last piece.
-func parseDump(b []byte, seq uint32) (indexes []int, done bool, err error) {
+// dumpRequest is a struct nlmsghdr and a struct of a size that begins with the family.
+func dumpRequest(kind uint16, family byte, size int) []byte {
+	b := make([]byte, unix.SizeofNlMsghdr+size)
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], kind)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	b[unix.SizeofNlMsghdr] = family
+	return b
+}
+
+// parseDump takes the messages of one piece of an answer, and tells whether it is the last
+// piece.
+func parseDump(b []byte, take func(netlinkMessage)) (done bool, err error) {
 	for len(b) > 0 {
 		m, rest, ok := nextMessage(b)
 		if !ok {
-			return nil, false, errTruncated
+			return false, errTruncated
 		}
 		b = rest
-		if m.seq != seq {
-			continue
-		}
 		switch m.kind {
 		case unix.NLMSG_DONE:
-			return indexes, true, nil
+			return true, nil
 		case unix.NLMSG_ERROR:
 			if len(m.body) < 4 {
-				return nil, false, errTruncated
+				return false, errTruncated
 			}
 			errno := unix.Errno(-int32(binary.NativeEndian.Uint32(m.body)))
 			if errno == 0 || errno == unix.EOPNOTSUPP || errno == unix.EAFNOSUPPORT {
-				return indexes, true, nil // a kernel without the family
+				return true, nil
 			}
-			return nil, false, os.NewSyscallError("netlink", errno)
-		case unix.RTM_NEWROUTE:
-			indexes = append(indexes, defaultVia(m.body)...)
+			return false, os.NewSyscallError("netlink", errno)
 		}
+		take(m)
 	}
-	return indexes, false, nil
+	return false, nil
 }
 
 var errTruncated = errors.New("netlink: message cut off")
@@ -111,7 +119,6 @@ var errTruncated = errors.New("netlink: message cut off")
 // netlinkMessage is what follows a struct nlmsghdr.
 type netlinkMessage struct {
 	kind uint16
-	seq  uint32
 	body []byte
 }
 
@@ -124,27 +131,34 @@ func nextMessage(b []byte) (m netlinkMessage, rest []byte, ok bool) {
 	if length < unix.SizeofNlMsghdr || uint64(length) > uint64(len(b)) {
 		return m, nil, false
 	}
-	m = netlinkMessage{binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint32(b[8:]), b[unix.SizeofNlMsghdr:length]}
+	m = netlinkMessage{binary.NativeEndian.Uint16(b[4:]), b[unix.SizeofNlMsghdr:length]}
 	return m, after(b, int(length)), true
 }
 
 // after gives what follows a thing of a length that is filled up to a multiple of 4.
 func after(b []byte, length int) []byte { return b[min((length+3)&^3, len(b)):] }
 
-// defaultVia gives the interfaces of a route, struct rtmsg and its attributes, if it leads
-// to everywhere. Each attribute has its length and type in front.
-func defaultVia(body []byte) (indexes []int) {
-	if !isDefault(body) {
-		return nil
-	}
-	table := uint32(body[4])
-	for b := body[unix.SizeofRtMsg:]; len(b) >= unix.SizeofRtAttr; {
+// eachAttribute goes through attributes. Each has its length and type in front.
+func eachAttribute(b []byte, take func(kind uint16, value []byte)) {
+	for len(b) >= unix.SizeofRtAttr {
 		length := int(binary.NativeEndian.Uint16(b))
 		if length < unix.SizeofRtAttr || length > len(b) {
-			break
+			return
 		}
-		value := b[unix.SizeofRtAttr:length]
-		switch kind := binary.NativeEndian.Uint16(b[2:]); {
+		take(binary.NativeEndian.Uint16(b[2:]), b[unix.SizeofRtAttr:length])
+		b = after(b, length)
+	}
+}
+
+// defaultVia gives the interfaces of a route, struct rtmsg and its attributes, if it leads
+// to everywhere.
+func defaultVia(m netlinkMessage) (indexes []int) {
+	if m.kind != unix.RTM_NEWROUTE || !isDefault(m.body) {
+		return nil
+	}
+	table := uint32(m.body[4])
+	eachAttribute(m.body[unix.SizeofRtMsg:], func(kind uint16, value []byte) {
+		switch {
 		case kind == unix.RTA_TABLE && len(value) >= 4:
 			table = binary.NativeEndian.Uint32(value)
 		case kind == unix.RTA_OIF && len(value) >= 4:
@@ -152,12 +166,28 @@ func defaultVia(body []byte) (indexes []int) {
 		case kind == unix.RTA_MULTIPATH:
 			indexes = append(indexes, nextHops(value)...)
 		}
-		b = after(b, length)
-	}
+	})
 	if table != unix.RT_TABLE_MAIN && table != unix.RT_TABLE_DEFAULT {
 		return nil
 	}
 	return indexes
+}
+
+// labelled gives the interface, the address and the label of a struct ifaddrmsg and its
+// attributes.
+func labelled(m netlinkMessage) (index int, addr netip.Addr, name string) {
+	if m.kind != unix.RTM_NEWADDR || len(m.body) < unix.SizeofIfAddrmsg {
+		return 0, addr, ""
+	}
+	eachAttribute(m.body[unix.SizeofIfAddrmsg:], func(kind uint16, value []byte) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			addr, _ = netip.AddrFromSlice(value)
+		case unix.IFA_LABEL:
+			name = string(bytes.TrimRight(value, "\x00"))
+		}
+	})
+	return int(int32(binary.NativeEndian.Uint32(m.body[4:]))), addr, name
 }
 
 // isDefault reports by its struct rtmsg whether a route leads to everywhere: the length

@@ -3,6 +3,7 @@ package netif
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 	"slices"
 	"syscall"
 	"testing"
@@ -29,11 +30,11 @@ func (a attr) bytes() []byte {
 	return b
 }
 
-func message(kind uint16, seq uint32, body []byte) []byte {
+func message(kind uint16, body []byte) []byte {
 	b := u32(uint32(unix.SizeofNlMsghdr + len(body)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_MULTI)
-	return slices.Concat(b, u32(seq), u32(0), body)
+	return slices.Concat(b, u32(1), u32(0), body)
 }
 
 // routeMessage is an RTM_NEWROUTE.
@@ -42,7 +43,7 @@ func routeMessage(family, dstLen, table, kind byte, flags uint32, attrs ...attr)
 	for _, a := range attrs {
 		body = append(body, a.bytes()...)
 	}
-	return message(unix.RTM_NEWROUTE, 1, body)
+	return message(unix.RTM_NEWROUTE, body)
 }
 
 // negative is how the kernel reports an error.
@@ -54,6 +55,12 @@ func hop(n uint32) []byte {
 	gateway := attr{unix.RTA_GATEWAY, []byte{192, 0, 2, 1}}.bytes()
 	b := binary.NativeEndian.AppendUint16(nil, uint16(8+len(gateway)))
 	return slices.Concat(b, []byte{0, 0}, u32(n), gateway)
+}
+
+// vias gives the interfaces of default routes in a piece of an answer.
+func vias(b []byte) (indexes []int, done bool, err error) {
+	done, err = parseDump(b, func(m netlinkMessage) { indexes = append(indexes, defaultVia(m)...) })
+	return indexes, done, err
 }
 
 func TestParseDump(t *testing.T) {
@@ -81,12 +88,12 @@ func TestParseDump(t *testing.T) {
 		{"a hop that is cut off", routeMessage(v4, 0, main, unicast, 0, attr{unix.RTA_MULTIPATH, slices.Concat(hop(5), hop(6)[:12])}), []int{5}, false},
 		{"a hop of length 0", routeMessage(v4, 0, main, unicast, 0, attr{unix.RTA_MULTIPATH, make([]byte, 16)}), nil, false},
 		{"a short interface", routeMessage(v4, 0, main, unicast, 0, attr{unix.RTA_OIF, []byte{3}}), nil, false},
-		{"a short message", message(unix.RTM_NEWROUTE, 1, []byte{v4, 0, 0, 0}), nil, false},
-		{"another request", message(unix.NLMSG_DONE, 7, u32(0)), nil, false},
-		{"the end", slices.Concat(routeMessage(v4, 0, main, unicast, 0, oif(3)), message(unix.NLMSG_DONE, 1, u32(0))), []int{3}, true},
-		{"no such family", message(unix.NLMSG_ERROR, 1, u32(negative(unix.EOPNOTSUPP))), nil, true},
+		{"a short message", message(unix.RTM_NEWROUTE, []byte{v4, 0, 0, 0}), nil, false},
+		{"an address", message(unix.RTM_NEWADDR, make([]byte, 24)), nil, false},
+		{"the end", slices.Concat(routeMessage(v4, 0, main, unicast, 0, oif(3)), message(unix.NLMSG_DONE, u32(0))), []int{3}, true},
+		{"no such family", message(unix.NLMSG_ERROR, u32(negative(unix.EOPNOTSUPP))), nil, true},
 	} {
-		got, done, err := parseDump(test.in, 1)
+		got, done, err := vias(test.in)
 		if !slices.Equal(got, test.want) || done != test.done || err != nil {
 			t.Errorf("%s: got %v, %v, %v, want %v, %v", test.name, got, done, err, test.want, test.done)
 		}
@@ -95,14 +102,37 @@ func TestParseDump(t *testing.T) {
 
 func TestParseDumpErrors(t *testing.T) {
 	for name, in := range map[string][]byte{
-		"refused":      message(unix.NLMSG_ERROR, 1, u32(negative(unix.EPERM))),
-		"short error":  message(unix.NLMSG_ERROR, 1, nil),
+		"refused":      message(unix.NLMSG_ERROR, u32(negative(unix.EPERM))),
+		"short error":  message(unix.NLMSG_ERROR, nil),
 		"cut off":      routeMessage(unix.AF_INET, 0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST, 0, oif(3))[:30],
 		"length of 4":  append(u32(4), make([]byte, 20)...),
 		"large length": append(u32(1<<31), make([]byte, 20)...),
 	} {
-		if got, _, err := parseDump(in, 1); err == nil {
+		if got, _, err := vias(in); err == nil {
 			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}
+
+func TestLabelled(t *testing.T) {
+	head := append([]byte{unix.AF_INET, 24, 0x80, 0}, u32(7)...)
+	local := attr{unix.IFA_LOCAL, []byte{192, 0, 2, 1}}.bytes()
+	name := attr{unix.IFA_LABEL, []byte("eth0:1\x00")}.bytes()
+	for _, test := range []struct {
+		name  string
+		in    netlinkMessage
+		index int
+		addr  netip.Addr
+		label string
+	}{
+		{"a label", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, local, name)}, 7, netip.MustParseAddr("192.0.2.1"), "eth0:1"},
+		{"none", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, local)}, 7, netip.MustParseAddr("192.0.2.1"), ""},
+		{"a short address", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, attr{unix.IFA_LOCAL, []byte{1}}.bytes(), name)}, 7, netip.Addr{}, "eth0:1"},
+		{"cut off", netlinkMessage{unix.RTM_NEWADDR, head[:5]}, 0, netip.Addr{}, ""},
+		{"a route", netlinkMessage{unix.RTM_NEWROUTE, slices.Concat(head, local, name)}, 0, netip.Addr{}, ""},
+	} {
+		if index, addr, label := labelled(test.in); index != test.index || addr != test.addr || label != test.label {
+			t.Errorf("%s: got %d, %v, %q", test.name, index, addr, label)
 		}
 	}
 }
@@ -118,8 +148,7 @@ func TestCaptured(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seq := binary.NativeEndian.Uint32(b[8:])
-		if got, _, err := parseDump(b, seq); err != nil || !slices.Equal(got, []int{4}) {
+		if got, _, err := vias(b); err != nil || !slices.Equal(got, []int{4}) {
 			t.Errorf("got %v, %v", got, err)
 		}
 	}
@@ -131,12 +160,12 @@ func TestRelevant(t *testing.T) {
 		in   []byte
 		want bool
 	}{
-		{"a link", message(unix.RTM_NEWLINK, 0, make([]byte, 16)), true},
-		{"an address", message(unix.RTM_NEWADDR, 0, make([]byte, 8)), true},
-		{"an address goes", message(unix.RTM_DELADDR, 0, make([]byte, 8)), true},
+		{"a link", message(unix.RTM_NEWLINK, make([]byte, 16)), true},
+		{"an address", message(unix.RTM_NEWADDR, make([]byte, 8)), true},
+		{"an address goes", message(unix.RTM_DELADDR, make([]byte, 8)), true},
 		{"a default route", routeMessage(unix.AF_INET, 0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST, 0, oif(3)), true},
 		{"a route", routeMessage(unix.AF_INET, 24, unix.RT_TABLE_MAIN, unix.RTN_UNICAST, 0, oif(3)), false},
-		{"a neighbour", message(unix.RTM_NEWNEIGH, 0, make([]byte, 12)), false},
+		{"a neighbour", message(unix.RTM_NEWNEIGH, make([]byte, 12)), false},
 		{"nonsense", []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}, true},
 	} {
 		if got := relevant(test.in); got != test.want {
@@ -151,13 +180,11 @@ func FuzzDump(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add(routeMessage(unix.AF_INET, 0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST, 0, attr{unix.RTA_MULTIPATH, slices.Concat(hop(5), hop(6))}))
-	f.Add(message(unix.NLMSG_ERROR, 1, u32(negative(unix.EPERM))))
+	f.Add(message(unix.NLMSG_ERROR, u32(negative(unix.EPERM))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		relevant(b)
-		indexes, _, err := parseDump(b, 1)
-		if err != nil && indexes != nil {
-			t.Errorf("got %v and %v", indexes, err)
-		}
+		_, _ = parseDump(b, func(m netlinkMessage) { labelled(m) })
+		indexes, _, _ := vias(b)
 		if len(indexes) > len(b)/8 {
 			t.Errorf("%d interfaces of %d octets", len(indexes), len(b))
 		}
