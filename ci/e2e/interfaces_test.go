@@ -148,6 +148,7 @@ match from local for domain "local.test" action "local"
 	ip(t, "addr add 192.0.2.79/24 dev test0")
 	ip(t, "link set test0 up")
 	waitAnswer(t, "192.0.2.79:2501")
+	waitAnswer(t, linkLocal(t, "test0")+":2501")
 
 	c.ask("250", "RCPT TO:<alice@godwit.test>")
 	c.ask("354", "DATA")

@@ -35,64 +35,32 @@ var ErrNotFound = errors.New("netif: no such interface")
 // interface as its zone.
 type Address struct {
 	Interface string
+	Index     int    // of the interface
 	Label     string // what the address is listed by: Interface, or on Linux "eth0:1" and the like
 	Addr      netip.Addr
 	Bits      int // length of the network's prefix
 	Loopback  bool
-
-	index int
 }
 
 // All gives the addresses of all interfaces that are up, in the system's order.
 func All() ([]Address, error) {
 	interfaces, err := net.Interfaces()
-	if err != nil {
-		return nil, fmt.Errorf("netif: %w", err)
-	}
-	var all []Address
-	for i := range interfaces {
-		list, err := of(&interfaces[i])
-		if err != nil {
-			return nil, err
+	if err == nil {
+		var all []Address
+		if all, err = addresses(interfaces); err == nil {
+			return all, nil
 		}
-		all = append(all, list...)
 	}
-	if err := label(all); err != nil {
-		return nil, fmt.Errorf("netif: labels: %w", err)
-	}
-	return all, nil
+	return nil, fmt.Errorf("netif: %w", err)
 }
 
-// of gives the addresses of an interface, none when it has gone meanwhile.
-func of(i *net.Interface) ([]Address, error) {
-	if i.Flags&net.FlagUp == 0 {
-		return nil, nil
+// address makes an Address of an interface. Label and Bits are still to be set.
+func address(i *net.Interface, addr netip.Addr) Address {
+	addr = addr.Unmap()
+	if addr.Is6() && addr.IsLinkLocalUnicast() {
+		addr = addr.WithZone(i.Name)
 	}
-	addrs, err := i.Addrs()
-	if err != nil {
-		if _, gone := net.InterfaceByName(i.Name); gone != nil {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("netif: %s: %w", i.Name, err)
-	}
-	var list []Address
-	for _, a := range addrs {
-		n, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		addr, ok := netip.AddrFromSlice(n.IP)
-		if !ok {
-			continue
-		}
-		addr = addr.Unmap()
-		if addr.Is6() && addr.IsLinkLocalUnicast() {
-			addr = addr.WithZone(i.Name)
-		}
-		bits, _ := n.Mask.Size()
-		list = append(list, Address{i.Name, i.Name, addr, bits, i.Flags&net.FlagLoopback != 0, i.Index})
-	}
-	return list, nil
+	return Address{Interface: i.Name, Index: i.Index, Label: i.Name, Addr: addr, Loopback: i.Flags&net.FlagLoopback != 0}
 }
 
 // Find gives those of the addresses that a name stands for: a label, which mostly is the

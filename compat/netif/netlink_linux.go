@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -32,16 +33,27 @@ func defaultRoutes() ([]string, error) {
 	return names(indexes), nil
 }
 
-// label notes the labels of addresses: names like "eth0:1", which ifconfig(8) made and
-// getifaddrs(3) gives for the name of the interface. Only IPv4 addresses have one.
-func label(all []Address) error {
-	return dump(unix.RTM_GETADDR, unix.AF_INET, unix.SizeofIfAddrmsg, func(m netlinkMessage) {
-		index, addr, name := labelled(m)
-		i := slices.IndexFunc(all, func(a Address) bool { return a.Addr == addr && a.index == index })
-		if i >= 0 && name != "" {
-			all[i].Label = name
+// addresses gives the addresses of interfaces. The kernel is asked once for all of them:
+// it has no answer for one interface only, and a host of containers has hundreds.
+func addresses(interfaces []net.Interface) ([]Address, error) {
+	up := make(map[int]*net.Interface, len(interfaces))
+	for n := range interfaces {
+		if i := &interfaces[n]; i.Flags&net.FlagUp != 0 {
+			up[i.Index] = i
 		}
-	})
+	}
+	var all []Address
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		err := dump(unix.RTM_GETADDR, family, unix.SizeofIfAddrmsg, func(m netlinkMessage) {
+			if a, ok := parseAddress(m, up); ok {
+				all = append(all, a)
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // dump asks the kernel for all things of a family and takes the answer message by message;
@@ -173,21 +185,39 @@ func defaultVia(m netlinkMessage) (indexes []int) {
 	return indexes
 }
 
-// labelled gives the interface, the address and the label of a struct ifaddrmsg and its
-// attributes.
-func labelled(m netlinkMessage) (index int, addr netip.Addr, name string) {
+// parseAddress reads a struct ifaddrmsg and its attributes, if it is about one of the
+// interfaces. With a peer, IFA_LOCAL is our side and IFA_ADDRESS the other one. IFA_LABEL
+// is a name like "eth0:1", which getifaddrs(3) gives for the name of the interface; only
+// IPv4 addresses have it.
+func parseAddress(m netlinkMessage, up map[int]*net.Interface) (a Address, ok bool) {
 	if m.kind != unix.RTM_NEWADDR || len(m.body) < unix.SizeofIfAddrmsg {
-		return 0, addr, ""
+		return a, false
 	}
+	i := up[int(int32(binary.NativeEndian.Uint32(m.body[4:])))]
+	var local, remote netip.Addr
+	label := ""
 	eachAttribute(m.body[unix.SizeofIfAddrmsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFA_LOCAL:
-			addr, _ = netip.AddrFromSlice(value)
+			local, _ = netip.AddrFromSlice(value)
+		case unix.IFA_ADDRESS:
+			remote, _ = netip.AddrFromSlice(value)
 		case unix.IFA_LABEL:
-			name = string(bytes.TrimRight(value, "\x00"))
+			label = string(bytes.TrimRight(value, "\x00"))
 		}
 	})
-	return int(int32(binary.NativeEndian.Uint32(m.body[4:]))), addr, name
+	if !local.IsValid() {
+		local = remote
+	}
+	if i == nil || !local.IsValid() || int(m.body[1]) > local.BitLen() {
+		return a, false
+	}
+	a = address(i, local)
+	a.Bits = int(m.body[1])
+	if label != "" {
+		a.Label = label
+	}
+	return a, true
 }
 
 // isDefault reports by its struct rtmsg whether a route leads to everywhere: the length

@@ -3,6 +3,7 @@ package netif
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"net"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -114,25 +115,39 @@ func TestParseDumpErrors(t *testing.T) {
 	}
 }
 
-func TestLabelled(t *testing.T) {
-	head := append([]byte{unix.AF_INET, 24, 0x80, 0}, u32(7)...)
+func TestParseAddress(t *testing.T) {
+	up := map[int]*net.Interface{7: {Index: 7, Name: "eth0"}, 1: {Index: 1, Name: "lo", Flags: net.FlagLoopback}}
+	head := func(family, bits byte, index uint32) []byte {
+		return append([]byte{family, bits, 0x80, 0}, u32(index)...)
+	}
+	v4 := head(unix.AF_INET, 24, 7)
 	local := attr{unix.IFA_LOCAL, []byte{192, 0, 2, 1}}.bytes()
-	name := attr{unix.IFA_LABEL, []byte("eth0:1\x00")}.bytes()
+	peer := attr{unix.IFA_ADDRESS, []byte{192, 0, 2, 2}}.bytes()
+	label := attr{unix.IFA_LABEL, []byte("eth0:1\x00")}.bytes()
+	linkLocal := attr{unix.IFA_ADDRESS, netip.MustParseAddr("fe80::1").AsSlice()}.bytes()
+	loopback := attr{unix.IFA_ADDRESS, netip.IPv6Loopback().AsSlice()}.bytes()
+	eth := func(label, addr string, bits int) Address {
+		return Address{Interface: "eth0", Index: 7, Label: label, Addr: netip.MustParseAddr(addr), Bits: bits}
+	}
 	for _, test := range []struct {
-		name  string
-		in    netlinkMessage
-		index int
-		addr  netip.Addr
-		label string
+		name string
+		in   netlinkMessage
+		want Address
 	}{
-		{"a label", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, local, name)}, 7, netip.MustParseAddr("192.0.2.1"), "eth0:1"},
-		{"none", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, local)}, 7, netip.MustParseAddr("192.0.2.1"), ""},
-		{"a short address", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head, attr{unix.IFA_LOCAL, []byte{1}}.bytes(), name)}, 7, netip.Addr{}, "eth0:1"},
-		{"cut off", netlinkMessage{unix.RTM_NEWADDR, head[:5]}, 0, netip.Addr{}, ""},
-		{"a route", netlinkMessage{unix.RTM_NEWROUTE, slices.Concat(head, local, name)}, 0, netip.Addr{}, ""},
+		{"IPv4", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(v4, local)}, eth("eth0", "192.0.2.1", 24)},
+		{"a label", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(v4, local, label)}, eth("eth0:1", "192.0.2.1", 24)},
+		{"a peer", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(v4, peer, local)}, eth("eth0", "192.0.2.1", 24)},
+		{"link-local", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head(unix.AF_INET6, 64, 7), linkLocal)}, eth("eth0", "fe80::1%eth0", 64)},
+		{"loopback", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head(unix.AF_INET6, 128, 1), loopback)},
+			Address{Interface: "lo", Index: 1, Label: "lo", Addr: netip.IPv6Loopback(), Bits: 128, Loopback: true}},
+		{"an interface that is down", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head(unix.AF_INET, 24, 8), local)}, Address{}},
+		{"a long prefix", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(head(unix.AF_INET, 33, 7), local)}, Address{}},
+		{"a short address", netlinkMessage{unix.RTM_NEWADDR, slices.Concat(v4, attr{unix.IFA_LOCAL, []byte{1}}.bytes())}, Address{}},
+		{"cut off", netlinkMessage{unix.RTM_NEWADDR, v4[:5]}, Address{}},
+		{"a route", netlinkMessage{unix.RTM_NEWROUTE, slices.Concat(v4, local)}, Address{}},
 	} {
-		if index, addr, label := labelled(test.in); index != test.index || addr != test.addr || label != test.label {
-			t.Errorf("%s: got %d, %v, %q", test.name, index, addr, label)
+		if got, ok := parseAddress(test.in, up); got != test.want || ok != got.Addr.IsValid() {
+			t.Errorf("%s: got %+v, %v", test.name, got, ok)
 		}
 	}
 }
@@ -180,10 +195,17 @@ func FuzzDump(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add(routeMessage(unix.AF_INET, 0, unix.RT_TABLE_MAIN, unix.RTN_UNICAST, 0, attr{unix.RTA_MULTIPATH, slices.Concat(hop(5), hop(6))}))
+	f.Add(message(unix.RTM_NEWADDR, slices.Concat([]byte{unix.AF_INET, 24, 0, 0}, u32(4), attr{unix.IFA_LOCAL, []byte{192, 0, 2, 1}}.bytes(),
+		attr{unix.IFA_LABEL, []byte("eth0:1\x00")}.bytes())))
 	f.Add(message(unix.NLMSG_ERROR, u32(negative(unix.EPERM))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		relevant(b)
-		_, _ = parseDump(b, func(m netlinkMessage) { labelled(m) })
+		up := map[int]*net.Interface{4: {Index: 4, Name: "eth0"}}
+		_, _ = parseDump(b, func(m netlinkMessage) {
+			if a, ok := parseAddress(m, up); ok && (!a.Addr.IsValid() || a.Bits > a.Addr.BitLen()) {
+				t.Errorf("got %+v", a)
+			}
+		})
 		indexes, _, _ := vias(b)
 		if len(indexes) > len(b)/8 {
 			t.Errorf("%d interfaces of %d octets", len(indexes), len(b))

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/netif"
@@ -72,7 +71,7 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 	var opened []netip.AddrPort
 	for _, w := range plan.want {
 		if b.smtp[w.Addr] == nil {
-			l, err := listen(w.Addr)
+			l, err := listen(w.Addr, plan.zones)
 			switch {
 			case err == nil:
 			case netif.Absent(err) && slices.Contains(plan.interfaces, w.Addr.Addr()):
@@ -109,18 +108,8 @@ func (b *bindings) overlap(addr netip.AddrPort) string {
 	return ""
 }
 
-func listen(addr netip.AddrPort) (*net.TCPListener, error) {
-	network := "tcp4"
-	if addr.Addr().Is6() {
-		network = "tcp6"
-	}
-	tcp := net.TCPAddrFromAddrPort(addr)
-	if i, err := net.InterfaceByName(tcp.Zone); err == nil {
-		// Package net remembers the numbers of names for a minute. By then an interface can
-		// have been made anew.
-		tcp.Zone = strconv.Itoa(i.Index)
-	}
-	l, err := net.ListenTCP(network, tcp)
+func listen(addr netip.AddrPort, zones map[string]int) (*net.TCPListener, error) {
+	l, err := netif.Listen(addr, zones[addr.Addr().Zone()])
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err

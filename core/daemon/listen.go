@@ -36,7 +36,8 @@ type listenPlan struct {
 	missing    []string // a line for what there is not yet
 	shadowed   []string // a line for those that have no address of their own
 	interfaces []netip.Addr
-	named      bool // there are host names, whose addresses can change
+	zones      map[string]int // the number of each interface
+	named      bool           // there are host names, whose addresses can change
 }
 
 // listenText is a line about a listener.
@@ -72,8 +73,9 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &listenPlan{cfg: cfg}
+	p := &listenPlan{cfg: cfg, zones: make(map[string]int)}
 	for _, a := range all {
+		p.zones[a.Interface] = a.Index
 		p.interfaces = append(p.interfaces, a.Addr)
 	}
 	slices.SortFunc(p.interfaces, netip.Addr.Compare)
