@@ -175,6 +175,35 @@ func TestSenders(t *testing.T) {
 	}
 }
 
+// The name of a user may be anything that AUTH carries; rules, envelopes and the log take it
+// as it is.
+func TestUserNames(t *testing.T) {
+	names := []string{"bea@example.org", "j\u00fcrgen", "two words", "a:b", "%s %{user}", strings.Repeat("x", 255)}
+	entries := make([]string, len(names))
+	for i, name := range names {
+		entries[i] = `"` + name + `" = "` + annHash + `"`
+	}
+	odd := "{ " + strings.Join(entries, ", ") + " }"
+	l, config, _ := authLab(t, "auth "+odd+" received-auth", "match from any auth "+odd+" for domain \"example.org\" action \"local\"\n")
+	for _, name := range names {
+		from := l.log.len()
+		c := l.dialTLS(config)
+		if err := c.Auth(sasl.NewPlainClient("", name, "annpw")); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := c.SendMail("x@example.net", []string{"joe@example.org"}, strings.NewReader("x: y\r\n\r\n")); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		l.log.wait(t, from, `mda delivery .* result=Ok`)
+	}
+	all := strings.Join(l.maildir("joe"), "")
+	for _, name := range names {
+		if !strings.Contains(all, " auth=yes user="+name+"\n") {
+			t.Errorf("no %s in\n%s", name, all)
+		}
+	}
+}
+
 func TestHostnames(t *testing.T) {
 	l := start(t, `
 listen on 127.0.0.1 port PORT hostnames { 127.0.0.1 = named.example.org }
