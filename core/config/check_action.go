@@ -61,6 +61,9 @@ func (c *checker) localOption(a *Action, o *option) {
 	case "wrapper":
 		c.defined("mda wrapper", o.arg)
 		a.Wrapper = o.arg.text
+		if a.Method == MBox {
+			c.refuse(o.pos, `"wrapper" has no meaning with "mbox", which runs no command: remove one`)
+		}
 	}
 }
 

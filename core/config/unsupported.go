@@ -9,7 +9,6 @@ var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
 	"smtp ciphers":      `"smtp ciphers"`,
-	"mda wrapper":       `"mda wrapper"`,
 	"mta max-deferred":  `"mta max-deferred"`,
 	"proc":              `a filter process`,
 	"filter proc":       `a filter process`,
@@ -44,7 +43,6 @@ var later = map[string]string{
 	"listen tls-require verify":  `"tls-require verify" on a listener`,
 	"listen socket filter":       `"filter" on the socket`,
 
-	"action wrapper":    `"wrapper" in an action`,
 	"action auth":       `"auth" in a relay action`,
 	"action ciphers":    `"ciphers" in a relay action`,
 	"action domain":     `"domain" in a relay action`,

@@ -67,7 +67,7 @@ func (a *agentRole) handle(from Role, r *ipc.Request) {
 	}
 	job := mda.Job{Method: mda.Method(req.Method), Path: req.Path, Argv: req.Argv, Junk: req.Junk, RcptTo: req.RcptTo, User: req.User,
 		UID: a.uid, Home: a.home, Sender: req.Sender, Rcpt: req.Rcpt, Dest: req.Dest, Subaddress: req.Subaddress,
-		Body: bytes.NewReader(req.Body), Size: req.Size}
+		Body: bytes.NewReader(req.Body), Size: req.Size, Wrapper: req.Wrapper, WrapperArgv: req.WrapperArgv}
 	if req.Body == nil {
 		files := r.Files()
 		if len(files) != 1 {

@@ -299,19 +299,21 @@ type agentReply struct {
 // deliverRequest is one delivery by an agent. The message comes with it: Body, or a
 // descriptor when it is large.
 type deliverRequest struct {
-	Method     uint8
-	Path       string
-	Argv       []string
-	Junk       bool
-	RcptTo     bool
-	User       string
-	Sender     address.Address
-	Rcpt       address.Address
-	Dest       address.Address
-	Subaddress string
-	Hostname   string
-	Body       []byte
-	Size       int64
+	Method      uint8
+	Path        string
+	Argv        []string
+	Wrapper     string
+	WrapperArgv []string
+	Junk        bool
+	RcptTo      bool
+	User        string
+	Sender      address.Address
+	Rcpt        address.Address
+	Dest        address.Address
+	Subaddress  string
+	Hostname    string
+	Body        []byte
+	Size        int64
 }
 
 // forwardRequest asks for a user's .forward. The file must belong to UID.

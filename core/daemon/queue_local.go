@@ -80,7 +80,7 @@ func (q *queueRole) deliver(envs []*envelope.Envelope) {
 		}
 		key := agentKey{user: user, userBase: a.UserBase}
 		key.mailbox = a.Method == config.MBox && e.MDAExec == ""
-		key.commands = a.Method == config.MDACommand && e.MDAExec == "" || strings.HasPrefix(e.MDAExec, "|")
+		key.commands = a.Method == config.MDACommand && e.MDAExec == "" || strings.HasPrefix(e.MDAExec, "|") || a.Wrapper != ""
 		q.agents.add(key, delivery{e, a})
 	}
 }
@@ -274,7 +274,8 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 	case e.MDAExec != "" && e.MDAExec[0] == '/':
 		req.Method, req.Path = uint8(mda.File), e.MDAExec
 	case e.MDAExec != "" && e.MDAExec[0] == '|':
-		req.Method, req.Path = uint8(mda.Pipe), e.MDAExec[1:]
+		req.Method = uint8(mda.Pipe)
+		err = q.pipe(req, e.MDAExec[1:], a, vars)
 	case a.Method == config.MBox:
 		req.Method, req.Path = uint8(mda.Mbox), filepath.Join(q.settings().MailboxDir, e.MDAUser)
 	case a.Method == config.Maildir:
@@ -289,23 +290,43 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 		req.Path, err = format.Path(a.Path, vars)
 	case a.Method == config.MDACommand:
 		req.Method = uint8(mda.Command)
-		err = req.command(a.Path, vars)
+		req.Path, req.Argv, err = q.command(a.Path, a, vars)
 	default:
 		err = fmt.Errorf("action %s does not deliver", a.Name)
+	}
+	if err == nil && a.Wrapper != "" && req.Method != uint8(mda.Pipe) && req.Method != uint8(mda.Command) {
+		req.Wrapper, req.WrapperArgv, err = q.command(mda.WrappedCommand, a, vars)
 	}
 	return req, err
 }
 
-// command sets what an mda action runs. No value of the envelope becomes text of a shell.
-func (r *deliverRequest) command(template string, vars format.Vars) error {
+// pipe sets the command of an alias or a .forward. One in which there is nothing to expand
+// is left to the agent as it is.
+func (q *queueRole) pipe(req *deliverRequest, command string, a *config.Action, vars format.Vars) (err error) {
+	if a.Wrapper == "" && !strings.Contains(command, "%") {
+		req.Path = command
+		return nil
+	}
+	req.Path, req.Argv, err = q.command(command, a, vars)
+	return err
+}
+
+// command gives what is run for an action: a command, in the wrapper if the action has one,
+// as the text of a shell or as the arguments of a program. No value of the envelope becomes
+// text of a shell.
+func (q *queueRole) command(template string, a *config.Action, vars format.Vars) (text string, argv []string, err error) {
+	if a.Wrapper != "" {
+		wrapper, ok := q.settings().wrappers[a.Wrapper]
+		if !ok {
+			return "", nil, fmt.Errorf("mda wrapper %s is not defined", a.Wrapper)
+		}
+		if template, err = format.Wrap(wrapper, template); err != nil {
+			return "", nil, err
+		}
+	}
 	argv, shell, err := format.Command(template, vars)
-	if err != nil {
-		return err
+	if err != nil || !shell {
+		return "", argv, err
 	}
-	if shell {
-		r.Path = argv[0]
-	} else {
-		r.Argv = argv
-	}
-	return nil
+	return argv[0], nil, nil
 }

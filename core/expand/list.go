@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/format"
 )
 
 // Limits of lists of destinations.
@@ -215,6 +216,9 @@ func parsePipe(s string) (target, error) {
 	}
 	if s == "" {
 		return target{}, errors.New("empty command")
+	}
+	if err := format.Check(s); err != nil {
+		return target{}, err
 	}
 	return target{kind: pipeKind, text: "|" + s}, nil
 }

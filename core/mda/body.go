@@ -59,6 +59,9 @@ func (f *facts) add(line []byte, dest string) {
 // trace fields that stand before the message: RFC 5321 section 4.4 asks the final delivery
 // for Return-Path. A null reverse-path has none, as OpenSMTPD's users know it.
 func (j *Job) prefix() string {
+	if j.traced {
+		return ""
+	}
 	var b strings.Builder
 	if !j.Sender.Null() {
 		b.WriteString("Return-Path: <" + j.Sender.String() + ">\n")

@@ -76,6 +76,9 @@ func prepare(ctx context.Context, j *Job, input *guardedInput, out io.Writer, pa
 	cmd.Stdout = out
 	cmd.Stderr = out // the same writer: one pipe, lines in order
 	cmd.WaitDelay = lastOutput
+	if j.handover != nil {
+		cmd.ExtraFiles = []*os.File{j.handover}
+	}
 	child.Isolate(cmd)
 	input.abort = func() { _ = child.KillGroup(cmd.Process) }
 	return cmd

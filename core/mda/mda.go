@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func (m Method) String() string {
 type Job struct {
 	Method     Method
 	Path       string   // see Method; every specifier is expanded
-	Argv       []string // Command: what to execute without a shell, instead of Path
+	Argv       []string // Command, Pipe: what to execute without a shell, instead of Path
 	Junk       bool     // maildir: what a filter marked as spam goes to the folder Junk
 	RcptTo     bool     // lmtp: the recipient is Dest instead of User
 	User       string   // system user who gets the delivery
@@ -64,6 +65,13 @@ type Job struct {
 	Subaddress string          // "detail" of user+detail
 	Body       io.ReaderAt     // the message, LF line ends
 	Size       int64           // of Body, octets
+	// Wrapper, or without a shell WrapperArgv, is a command that is run around a method
+	// other than Command and Pipe. It runs WrappedCommand in its turn.
+	Wrapper     string
+	WrapperArgv []string
+
+	traced   bool     // the trace fields are in the body already
+	handover *os.File // what becomes descriptor 3 of a command, or nil
 }
 
 // Outcome is what became of a Job. It has no pointers: it is made to be sent to the queue.
@@ -124,6 +132,14 @@ func (a *Agent) Deliver(ctx context.Context, j *Job, t *trace.Trace) Outcome {
 	if a.scanned.loop {
 		return Outcome{Status: envelope.Loop, Text: "Loop detected", EscClass: 5, EscCode: 406}
 	}
+	if j.Wrapper != "" || len(j.WrapperArgv) > 0 {
+		return a.wrapped(ctx, j, t)
+	}
+	return a.deliver(ctx, j, t)
+}
+
+func (a *Agent) deliver(ctx context.Context, j *Job, t *trace.Trace) Outcome {
+	var err error
 	switch j.Method {
 	case Maildir:
 		err = a.maildir(j)
@@ -154,7 +170,7 @@ func (j *Job) check() Outcome {
 	if j.Method == 0 || int(j.Method) >= len(names) || j.Path == "" && len(j.Argv) == 0 || j.User == "" || j.Body == nil || j.Size < 0 {
 		return refusal("incomplete delivery request")
 	}
-	for _, s := range [...]string{j.Path, j.User, j.Home, j.Subaddress, j.Sender.Local, j.Sender.Domain,
+	for _, s := range [...]string{j.Path, j.Wrapper, j.User, j.Home, j.Subaddress, j.Sender.Local, j.Sender.Domain,
 		j.Rcpt.Local, j.Rcpt.Domain, j.Dest.Local, j.Dest.Domain} {
 		// Each stands in a header line, a protocol line or the environment.
 		if strings.ContainsAny(s, "\x00\r\n") {
