@@ -90,7 +90,7 @@ func TestTableMisbehaves(t *testing.T) {
 			t.Error(line)
 		}
 	}
-	d.waitLog(`table "die": the program exited with status 1`)
+	d.waitLog(`table "die": program exited with status 1`)
 	d.waitLog(`table "message"`, `no database\x1b[2J today`)
 	if got := rcpt(t, "joe@good.test"); !strings.HasPrefix(got, "250") {
 		t.Errorf("another table, in the end: %s", got)

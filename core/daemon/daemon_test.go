@@ -120,18 +120,31 @@ func start(t *testing.T, conf string) *lab {
 // startOn is start on a host with other interfaces and names.
 func startOn(t *testing.T, n *network, conf string) *lab {
 	t.Helper()
+	l := newLab(t, n, conf)
+	l.begin()
+	return l
+}
+
+// newLab prepares a daemon.
+func newLab(t *testing.T, n *network, conf string) *lab {
+	t.Helper()
 	l := &lab{t: t, dir: t.TempDir(), log: &watch{more: make(chan struct{})}, reload: make(chan struct{}), network: n}
 	port := freePort(t)
 	l.addr = fmt.Sprintf("127.0.0.1:%d", port)
 	l.conf = filepath.Join(l.dir, "smtpd.conf")
 	l.write(strings.ReplaceAll(conf, "PORT", fmt.Sprint(port)))
+	return l
+}
+
+// begin launches the daemon, and stops it when the test ends.
+func (l *lab) begin() {
+	l.t.Helper()
 	l.launch()
-	t.Cleanup(func() {
+	l.t.Cleanup(func() {
 		if err := l.stop(); err != nil {
-			t.Error(err)
+			l.t.Error(err)
 		}
 	})
-	return l
 }
 
 func (l *lab) write(conf string) {
@@ -146,6 +159,7 @@ func (l *lab) write(conf string) {
 func (l *lab) launch() {
 	l.t.Helper()
 	facts := platform.Current()
+	facts.Libexec = filepath.Join(l.dir, "libexec")
 	facts.MailnameFile = filepath.Join(l.dir, "mailname")
 	if err := os.WriteFile(facts.MailnameFile, []byte("mx.example.org\n"), 0o600); err != nil {
 		l.t.Fatal(err)

@@ -2,7 +2,8 @@ package daemon
 
 import (
 	"net"
-	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/hostname"
@@ -15,16 +16,14 @@ func LoadConfig(path string, macros map[string]string, facts platform.Facts) (*c
 		Hostname:   hostname.Server(facts.MailnameFile),
 		LookupPort: lookupPort,
 		LibexecDir: facts.Libexec,
-		Executable: executable,
+		Executable: func(path string) bool { // one that lies in another directory counts as well
+			_, err := tableProgramPath(facts, strings.TrimPrefix(filepath.Base(path), "table-"))
+			return err == nil
+		},
 	})
 }
 
 func lookupPort(name string) (uint16, error) {
 	n, err := net.LookupPort("tcp", name)
 	return uint16(n), err
-}
-
-func executable(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o111 != 0
 }

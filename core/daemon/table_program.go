@@ -177,7 +177,7 @@ func (t *tablePrograms) wait(id uint64, prog *tableProgram, log *trace.Logger) {
 	if prog.told.Load() || prog.cmd.ProcessState.Success() {
 		say = log.Debugf
 	}
-	say("table %q: the program %s", prog.table, describe(signals.ExitStatus(prog.cmd.ProcessState)))
+	say("table %q: program %s", prog.table, describe(signals.ExitStatus(prog.cmd.ProcessState)))
 }
 
 // stop ends one program in the background.

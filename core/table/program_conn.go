@@ -68,9 +68,8 @@ func handshake(ctx context.Context, rw io.ReadWriteCloser, table string, patienc
 }
 
 func (c *programConn) greet() error {
-	if _, err := io.WriteString(c.rw, greeting(c.table)); err != nil {
-		return fmt.Errorf("does not take what it is told: %w", err)
-	}
+	// One that does not listen may still have said why.
+	_, _ = io.WriteString(c.rw, greeting(c.table))
 	any := false
 	for range mostRegisters {
 		line, err := c.line()
