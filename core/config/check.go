@@ -17,6 +17,7 @@ type checker struct {
 	rep       *report
 	tables    map[string]int // index into cfg.Tables
 	names     map[string]map[string]Pos
+	used      map[string]bool   // kind and name, of what something refers to
 	procOf    map[string]string // filter: its process
 	chains    map[string]bool   // filters that are chains
 	dynTables int
@@ -29,7 +30,7 @@ type checker struct {
 func check(t *tree, env Environment, rep *report) *Config {
 	c := &checker{
 		cfg: defaults(env), env: env, rep: rep, tables: map[string]int{},
-		names: map[string]map[string]Pos{}, procOf: map[string]string{}, chains: map[string]bool{},
+		names: map[string]map[string]Pos{}, used: map[string]bool{}, procOf: map[string]string{}, chains: map[string]bool{},
 	}
 	for _, d := range t.directives {
 		c.declare(d)
@@ -43,6 +44,10 @@ func check(t *tree, env Environment, rep *report) *Config {
 		rep.errorf(t.end, "", "no rules, nothing to do: write a line \"match\"")
 	}
 	c.checkPKIs()
+	if len(rep.errors) == 0 {
+		c.checkUnused()
+		c.checkReach()
+	}
 	return c.cfg
 }
 
@@ -115,6 +120,7 @@ func (c *checker) declareOnce(kind string, name word) bool {
 
 // defined reports a name that nothing declares.
 func (c *checker) defined(kind string, name word) bool {
+	c.used[kind+" "+name.text] = true
 	if _, ok := c.names[kind][name.text]; ok {
 		return true
 	}

@@ -20,6 +20,7 @@ func (c *checker) declareFilter(d *directive) {
 			delete(c.names["proc"], name.text)
 		}
 		c.declareOnce("proc", name)
+		c.used["proc "+name.text] = true
 		c.procOf[name.text] = name.text
 	case "filter chain":
 		c.chains[name.text] = true

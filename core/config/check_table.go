@@ -84,6 +84,7 @@ func (c *checker) table(t *tableArg, kind TableKind, use string) string {
 		c.rightKind(t, kind, t.kind, use)
 		return c.dynamic(t)
 	}
+	c.used["table "+t.ref] = true
 	i, ok := c.tables[t.ref]
 	if !ok {
 		switch t.ref {

@@ -125,7 +125,7 @@ func (r *report) warnf(pos Pos, format string, args ...any) {
 
 // line finds the text of a line.
 func (r *report) line(pos Pos) string {
-	text := r.texts[pos.File]
+	text := bytes.TrimPrefix(r.texts[pos.File], byteOrderMark)
 	for n := 1; n < pos.Line; n++ {
 		i := bytes.IndexByte(text, '\n')
 		if i < 0 {

@@ -22,8 +22,13 @@ var wrong = []struct {
 	{"accept from any for local deliver to mbox", 1, 1, `this line is in the language of OpenSMTPD 5.3 to 6.0, but line 2 of smtpd.conf is in today's`, ""},
 	{"12", 1, 1, "unexpected number 12", ""},
 	{"{", 1, 1, `unexpected "{"`, ""},
-	{"\u201cx\u201d", 1, 1, "unexpected character 0xe2", ""},
-	{"listen on lo\r", 1, 13, "unexpected carriage return", ""},
+	{"\u201cx\u201d", 1, 1, "is no quote here", ""},
+	{"admd\u00a0x", 1, 5, "a blank that is not ASCII (U+00A0)", ""},
+	{"listen on lo \u2013tag x", 1, 14, "is no hyphen here", ""},
+	{"admd m\u00fcller.example", 1, 7, "is not ASCII: write it in quotes", ""},
+	{"admd \xff", 1, 6, "is not ASCII", ""},
+	{"admd \x00", 1, 6, "unexpected character 0x0", ""},
+	{"listen on lo\rx", 1, 13, "unexpected character 0xd", ""},
 	{"pki mx cert \"/c\" key \"/k\"", 1, 5, `"mx" is a reserved word and has to be quoted`, ""},
 	{"admd 12", 1, 6, "a number has to be quoted", ""},
 	{"table t /etc/x", 1, 9, `what begins with "/" has to be quoted`, ""},
@@ -282,6 +287,7 @@ pki a.example cert "/a" key "/k"
 pki a.example cert "/b"
 unused = x
 filter f phase connect match rdns reject "go away"
+listen on lo filter f
 `+rule)
 	if cfg.SRS.TTL.Hours() != 24 || cfg.PKIs[0].Cert != "/b" {
 		t.Errorf("%+v", cfg)

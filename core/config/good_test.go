@@ -25,7 +25,7 @@ var testEnv = Environment{
 }
 
 // rule makes a file complete.
-const rule = "action end mbox\nmatch for local action end\n"
+const rule = "action end mbox\nmatch from local for local action end\n"
 
 func includes(files map[string]string) func(string) ([]byte, error) {
 	return func(path string) ([]byte, error) {
@@ -394,7 +394,7 @@ filter k2 phase connect match rdns junk
 func TestMacrosAndIncludes(t *testing.T) {
 	files := map[string]string{
 		"/inc/one": "# nothing but an action\naction \"$name\" mbox\naction $name mbox\ninclude \"/inc/two\"",
-		"/inc/two": "match for domain \"$dom\" action \"$name\"\nmatch for $dom action $name",
+		"/inc/two": "match from any for domain \"$dom\" action \"$name\"\nmatch from any for $dom action $name",
 	}
 	text := `name = "real"
 dom = 'domain "a b"'
@@ -423,7 +423,7 @@ action "$name" relay $empty
 smtpd.conf:9:11: macro "sub1" is not defined: write sub1 = "value" before it
 listen on $sub1 port $prt	# a comment \
           ^`)
-	equal(t, "warnings", fmt.Sprint(warnings), `[smtpd.conf:4:1: warning: macro "kw" is not used: remove it smtpd.conf:5:1: warning: macro "sub" is not used: remove it]`)
+	equal(t, "warnings", fmt.Sprint(warnings), `[smtpd.conf:4:1: warning: macro "kw" is not used: remove it smtpd.conf:5:1: warning: macro "sub" is not used: remove it smtpd.conf:9:39: warning: a backslash makes the next line a part of this comment: remove it]`)
 
 	text = strings.Replace(strings.Replace(text, "$sub1", "$sub\\\n.1 $kw", 1), "\"$name\" relay", "other relay", 1)
 	cfg, _, err = Parse("smtpd.conf", []byte(text), map[string]string{"prt": "3535"}, includes(files), testEnv)
@@ -452,6 +452,23 @@ func TestStrings(t *testing.T) {
 		cfg, _ := mustParse(t, "table t { "+tt.text+" }\n"+rule)
 		equal(t, tt.text, cfg.Tables[0].Entries[0].Key, tt.want)
 	}
+}
+
+// TestLineEnds: files of other systems mean the same.
+func TestLineEnds(t *testing.T) {
+	const text = "listen on lo \\\n tag \"a\\\nb\" # x\ntable t { a\n b }\nadmd \"x\ny\"\nmatch tag <t> reject\n"
+	plain, warnings := mustParse(t, text)
+	odd, more := mustParse(t, "\ufeff"+strings.ReplaceAll(text, "\n", "\r\n"))
+	equal(t, "configuration", odd, plain)
+	equal(t, "warnings", len(more), len(warnings)+2)
+	_, _, err := Parse("smtpd.conf", []byte("\ufefflisen on lo\r\nadmd\r\n"), nil, nil, testEnv)
+	equal(t, "errors", err.Error(), `smtpd.conf:1:1: unexpected "lisen": expected a directive or the definition of a macro, did you mean "listen"?
+lisen on lo
+^
+smtpd.conf:2:5: unexpected end of line: expected a domain
+admd
+    ^
+smtpd.conf:3:1: no rules, nothing to do: write a line "match"`)
 }
 
 func TestLoad(t *testing.T) {

@@ -24,7 +24,7 @@ func TestInterfaceWarnings(t *testing.T) {
 		{"listen on ::1 inet4",
 			`smtpd.conf:1:11: warning: ::1 is no address of family inet4: remove the line or "inet4"`},
 	} {
-		_, warnings := mustParse(t, tt.lines+"\naction a relay\nmatch for any action a\n")
+		_, warnings := mustParse(t, tt.lines+"\naction a relay\nmatch from local for any action a\n")
 		got := ""
 		for _, w := range warnings {
 			got += w.String()
@@ -43,7 +43,7 @@ func TestInterfaceErrors(t *testing.T) {
 		{"192.0.2.256", "invalid address 192.0.2.256: write four numbers up to 255"},
 		{`""`, `"" is no interface: write its name, an address or a host name`},
 	} {
-		_, _, err := Parse("smtpd.conf", []byte("listen on "+tt.word+"\naction a relay\nmatch for any action a\n"), nil, nil, testEnv)
+		_, _, err := Parse("smtpd.conf", []byte("listen on "+tt.word+"\naction a relay\nmatch from local for any action a\n"), nil, nil, testEnv)
 		var errs Errors
 		if !errors.As(err, &errs) || len(errs) != 1 || errs[0].Message != tt.want || errs[0].Pos.Column != 11 {
 			t.Errorf("%s: got %v, want %s", tt.word, err, tt.want)

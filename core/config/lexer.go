@@ -1,6 +1,9 @@
 package config
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Bounds of what is read.
 const (
@@ -80,7 +83,9 @@ type lexer struct {
 	pushedAt Pos    // where the macro was used
 	stash    *here  // what follows the macro
 	expanded int
-	words    []string // reserved ones, when they are not today's
+	words    []string                      // reserved ones, when they are not today's
+	comments bool                          // in a comment
+	warn     func(pos Pos, message string) // nil: nobody wants to know
 
 	have bool // here is what peek found
 	here
@@ -95,8 +100,27 @@ type here struct {
 
 // open makes the lexer read another file, and then go on with this one.
 func (l *lexer) open(name string, text []byte) {
-	l.files = append(l.files, &source{name: name, text: text, line: 1})
+	s := &source{name: name, text: bytes.TrimPrefix(text, byteOrderMark), line: 1}
+	if len(s.text) < len(text) {
+		l.odd(s.pos(), "the file begins with a byte order mark: remove it")
+	}
+	if i := bytes.Index(s.text, []byte("\r\n")); i >= 0 {
+		at := i - (bytes.LastIndexByte(s.text[:i], '\n') + 1)
+		l.odd(Pos{name, 1 + bytes.Count(s.text[:i], []byte("\n")), at + 1},
+			"lines end in a carriage return and a line feed: write them with a line feed alone")
+		s.text = bytes.ReplaceAll(s.text, []byte("\r\n"), []byte("\n"))
+	}
+	l.files = append(l.files, s)
 	l.opened++
+}
+
+// byteOrderMark is what some editors begin files with.
+var byteOrderMark = []byte("\ufeff")
+
+func (l *lexer) odd(pos Pos, message string) {
+	if l.warn != nil {
+		l.warn(pos, message)
+	}
 }
 
 func (l *lexer) isOpen(name string) bool {
@@ -134,9 +158,12 @@ func (l *lexer) peek() int {
 	}
 	c := l.raw()
 	for c == '\\' {
+		at := l.charPos
 		if c = l.raw(); c != '\n' {
+			l.checkBlanks(c, at)
 			break
 		}
+		l.checkComment(at)
 		c = l.raw()
 	}
 	for c == eof {
@@ -157,6 +184,28 @@ func (l *lexer) peek() int {
 }
 
 func (l *lexer) skip() { l.have = false }
+
+// checkBlanks warns of a backslash that looks as if it joined lines.
+func (l *lexer) checkBlanks(c int, at Pos) {
+	if c != ' ' && c != '\t' || l.comments || l.fromMacro {
+		return
+	}
+	s := l.files[len(l.files)-1]
+	if rest := bytes.TrimLeft(s.text[s.next:], " \t"); len(rest) > 0 && rest[0] == '\n' {
+		l.odd(at, "blanks after a backslash, so the line ends here: remove them to join it with the next one")
+	}
+}
+
+// checkComment warns of a comment that takes in more than a comment.
+func (l *lexer) checkComment(at Pos) {
+	if !l.comments || l.fromMacro {
+		return
+	}
+	s := l.files[len(l.files)-1]
+	if rest := bytes.TrimLeft(s.text[s.next:], " \t"); len(rest) > 0 && rest[0] != '#' && rest[0] != '\n' {
+		l.odd(at, "a backslash makes the next line a part of this comment: remove it")
+	}
+}
 
 // next gives the next token.
 func (l *lexer) next() token {
@@ -179,6 +228,8 @@ func (l *lexer) next() token {
 }
 
 func (l *lexer) comment() {
+	l.comments = true
+	defer func() { l.comments = false }()
 	for c := l.peek(); c != '\n' && c != eof; c = l.peek() {
 		l.skip()
 	}

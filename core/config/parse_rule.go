@@ -1,5 +1,7 @@
 package config
 
+import "strings"
+
 // The options of listen on.
 var socketOptions = []syntax{
 	{"filter", shapeChain, ""}, {"mask-src", shapeNone, ""}, {"no-dsn", shapeNone, ""}, {"tag", shapeText, ""},
@@ -105,8 +107,27 @@ func (p *parser) parseMatch(d *directive) {
 			d.options = append(d.options, o)
 		}
 		if o.name == "action" || o.name == "reject" {
+			p.hidden(d)
 			return
 		}
+	}
+}
+
+// hidden warns of what a line means without saying it.
+func (p *parser) hidden(d *directive) {
+	from, to := false, false
+	for _, o := range d.options {
+		from = from || strings.HasPrefix(o.name, "from ")
+		to = to || strings.HasPrefix(o.name, "for ")
+	}
+	switch {
+	case p.failed || from && to:
+	case from:
+		p.rep.warnf(d.pos, "without \"for\" this line is \"for local\": write it, or \"for any\"")
+	case to:
+		p.rep.warnf(d.pos, "without \"from\" this line is \"from local\": write it, or \"from any\"")
+	default:
+		p.rep.warnf(d.pos, "this line is \"from local for local\": write it, or what is meant")
 	}
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // parser is a recursive descent over tokens. After an error in a line failed is set, and
@@ -29,6 +31,7 @@ func parse(name string, text []byte, macros map[string]string,
 	for k, v := range macros {
 		p.lex.macros[k] = &macro{value: v, command: true}
 	}
+	p.lex.warn = func(pos Pos, message string) { rep.warnf(pos, "%s", message) }
 	rep.addFile(name, text)
 	if !p.decide(sniff(name, text, macros, include)) {
 		return &p.tree
@@ -167,6 +170,10 @@ func (p *parser) unexpected(what string, valid ...string) {
 		p.fail(t.pos, "", "%s", t.text)
 		return
 	}
+	if t.kind == tChar && t.text >= "\x7f" {
+		p.foreign()
+		return
+	}
 	hint := ""
 	if t.kind == tString || t.kind == tKeyword {
 		hint = suggest(t.text, valid)
@@ -181,6 +188,24 @@ func (p *parser) unexpected(what string, valid ...string) {
 		what = ": expected " + what
 	}
 	p.fail(t.pos, hint, "unexpected %s%s", describe(t), what)
+}
+
+// foreign says what to write instead of a character that is not ASCII.
+func (p *parser) foreign() {
+	r := utf8.RuneError
+	if line := p.rep.line(p.tok.pos); p.tok.pos.Column <= len(line) {
+		r, _ = utf8.DecodeRuneInString(line[p.tok.pos.Column-1:])
+	}
+	switch {
+	case strings.ContainsRune("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b\u00b4", r):
+		p.fail(p.tok.pos, "", "%q is no quote here: write \" or '", r)
+	case unicode.IsSpace(r):
+		p.fail(p.tok.pos, "", "a blank that is not ASCII (%U): write a plain one", r)
+	case strings.ContainsRune("\u2010\u2011\u2012\u2013\u2014\u2212", r):
+		p.fail(p.tok.pos, "", "%q is no hyphen here: write -", r)
+	default:
+		p.fail(p.tok.pos, "", "%q is not ASCII: write it in quotes, \"...\"", r)
+	}
 }
 
 // alternatives gives "a, b or c".
@@ -204,9 +229,6 @@ func describe(t token) string {
 	case tNumber:
 		return "number " + t.text
 	case tChar:
-		if t.text == "\r" {
-			return "carriage return (lines end in a line feed alone)"
-		}
 		if t.text < " " || t.text >= "\x7f" {
 			return fmt.Sprintf("character %#x", []rune(t.text)[0])
 		}
