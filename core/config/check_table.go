@@ -51,9 +51,6 @@ func (c *checker) tableSource(t *Table, w word) {
 	default:
 		c.tableProgram(t, w)
 	}
-	if backend == "db" {
-		c.notYet(t.Pos, "table db")
-	}
 }
 
 // tableProgram takes a type that is not built in.

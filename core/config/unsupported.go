@@ -31,8 +31,6 @@ var later = map[string]string{
 	"scheduler limit max-msg-batch-size": `"scheduler limit max-msg-batch-size"`,
 	"scheduler limit max-schedule":       `"scheduler limit max-schedule"`,
 
-	"table db": `a table of type db`,
-
 	"listen auth alone":          `"auth" without a table on a listener`,
 	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
 	"listen ciphers":             `"ciphers" on a listener`,

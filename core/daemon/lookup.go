@@ -55,6 +55,14 @@ type lookupSettings struct {
 	decoys   map[string]*atomic.Pointer[string] // by table of auth: a hash as its users have
 }
 
+// set gives the tables; those of no configuration are nil.
+func (s *lookupSettings) set() *table.Set {
+	if s == nil {
+		return nil
+	}
+	return s.tables
+}
+
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()),

@@ -28,7 +28,7 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 	}
 	var good []config.Table
 	for _, t := range cfg.Tables {
-		if t.Backend != "static" && t.Backend != "file" {
+		if t.Backend != "static" && t.Backend != "file" && t.Backend != "db" {
 			continue
 		}
 		if _, err := table.NewSet([]config.Table{t}, table.Sources{}); err != nil {

@@ -63,6 +63,21 @@ func readTestFile(path string) ([]byte, error) {
 	return os.ReadFile(filepath.Join("testdata/decisions", filepath.Base(path)))
 }
 
+// opener gives what read reads as a file.
+func opener(t testing.TB, read func(string) ([]byte, error)) func(string) (*os.File, error) {
+	return func(path string) (*os.File, error) {
+		text, err := read(path)
+		if err != nil {
+			return nil, err
+		}
+		copied := filepath.Join(t.TempDir(), "table")
+		if err := os.WriteFile(copied, text, 0o600); err != nil {
+			return nil, err
+		}
+		return os.Open(copied)
+	}
+}
+
 // setup reads a configuration and wires what decides about recipients.
 func setup(t testing.TB, text string) *Expander {
 	t.Helper()
@@ -70,7 +85,7 @@ func setup(t testing.TB, text string) *Expander {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := table.NewSet(cfg.Tables, table.Sources{Users: users{}, ReadFile: readTestFile,
+	set, err := table.NewSet(cfg.Tables, table.Sources{Users: users{}, OpenFile: opener(t, readTestFile),
 		Facts: table.Facts{Hostname: "mx.here.example", SubAddrDelim: cfg.SubAddrDelim,
 			Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("2001:db8::25")}}})
 	if err != nil {

@@ -112,7 +112,7 @@ func (r *recording) expander(t *testing.T) *Expander {
 	for _, a := range []string{"127.0.0.1", "10.0.0.1", "::1", "fd00::1"} {
 		own = append(own, netip.MustParseAddr(a))
 	}
-	set, err := table.NewSet(cfg.Tables, table.Sources{Users: r, ReadFile: r.read,
+	set, err := table.NewSet(cfg.Tables, table.Sources{Users: r, OpenFile: opener(t, r.read),
 		Facts: table.Facts{Hostname: "mx.here.example", SubAddrDelim: cfg.SubAddrDelim, Addresses: own}})
 	if err != nil {
 		t.Fatal(err)

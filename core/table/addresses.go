@@ -13,7 +13,7 @@ func (s *Set) SetAddresses(addrs []netip.Addr) error {
 	facts.Addresses = addrs
 	fresh := builtin(facts)
 	for _, name := range []string{config.LocalHost, config.LocalNames} {
-		t, next := s.tables[name].(*static), fresh[name].(*static)
+		t, next := s.tables[name].(*held), fresh[name].(*held)
 		if err := t.replace(func() (*contents, error) { return next.now.Load(), nil }); err != nil {
 			return err
 		}

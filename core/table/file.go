@@ -6,137 +6,249 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/godwit-mta/godwit/compat/owner"
-	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
-// Limits of a table file, in octets.
-const (
-	MaxFile = 256 << 20
-	MaxLine = 64 << 10
-)
+// lookEvery is how often it is looked whether a file has changed, while somebody asks, and
+// how long a changed file must have been left alone before it is read: it may be half
+// written. No time of the file is compared with the clock.
+const lookEvery = time.Second
 
-// file is a table whose contents are read from a file into memory.
+// looks bounds how long a file that changes all the time is watched for one request.
+const looks = 60
+
+// file is a table that is read from a file, and read again when the file changes.
 type file struct {
-	*static
-	path     string
-	delim    string
-	readFile func(path string) ([]byte, error)
+	*held
+	name, path string
+	format     string // backend
+	delim      string
+	open       func(path string) (*os.File, error)
+	log        *trace.Logger
+
+	began time.Time
+	due   atomic.Int64 // since began, when to look again
+
+	mu    sync.Mutex  // guards what follows, and is held while the file is read
+	taken owner.Stamp // of the contents in use
+	seen  owner.Stamp // when it was looked at last
+	bad   owner.Stamp // of contents that were refused
+	said  string      // what was logged last
 }
 
-func openFile(path, delim string, readFile func(string) ([]byte, error)) (*file, error) {
-	f := &file{static: &static{}, path: path, delim: delim, readFile: readFile}
-	return f, f.replace(f.load)
-}
-
-func (f *file) load() (*contents, error) {
-	data, err := f.readFile(f.path)
-	if err != nil {
-		return nil, err
+// openFirst takes what the same table of an older set has read, if that is still right.
+func (f *file) openFirst(before *Set) error {
+	f.began = time.Now()
+	f.due.Store(int64(lookEvery))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if before != nil {
+		if old, ok := before.tables[f.name].(*file); ok && old.path == f.path && f.take(old) {
+			return nil
+		}
 	}
-	kind, entries, err := parseFile(f.path, string(data))
-	if err != nil {
-		return nil, err
-	}
-	return newContents(f.path, kind, entries, f.delim), nil
+	return f.read()
 }
 
-// Reload reads the file again.
-func (f *file) Reload(context.Context) error { return f.replace(f.load) }
+// take shares the contents of another table, unless its file has changed.
+func (f *file) take(old *file) bool {
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	now, err := f.stamp()
+	c := old.now.Load()
+	if err != nil || now != old.taken || c == nil || c.format != f.format || c.delim != f.delim {
+		return false
+	}
+	f.taken = now
+	f.now.Store(c)
+	return true
+}
 
-// ReadFile reads a regular file of at most most octets.
-func ReadFile(path string, most int64) ([]byte, error) { return readOpened(owner.Open, path, most) }
-
-func readOpened(open func(string) (*os.File, error), path string, most int64) ([]byte, error) {
-	fd, err := open(path)
+// read takes what the file holds now, or keeps everything.
+func (f *file) read() error {
+	fd, err := f.open(f.path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	fi, err := fd.Stat()
+	if err != nil {
+		fd.Close()
+		return err
+	}
+	stamp := owner.StampOf(fi)
+	if err := f.replace(func() (*contents, error) { return f.load(fd) }); err != nil {
+		f.bad = stamp
+		return err
+	}
+	f.taken, f.said = stamp, ""
+	return nil
+}
+
+// Lookup gives the value of the entry for key.
+func (f *file) Lookup(ctx context.Context, service Service, key string) (string, bool, error) {
+	f.look()
+	return f.held.Lookup(ctx, service, key)
+}
+
+// Match reports whether an entry covers key.
+func (f *file) Match(ctx context.Context, service Service, key string) (bool, error) {
+	f.look()
+	return f.held.Match(ctx, service, key)
+}
+
+// Fetch goes round the keys.
+func (f *file) Fetch(ctx context.Context, service Service) (string, bool, error) {
+	f.look()
+	return f.held.Fetch(ctx, service)
+}
+
+func (f *file) list(service Service) ([]string, error) {
+	f.look()
+	return f.held.list(service)
+}
+
+// Reload reads the file now.
+func (f *file) Reload(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.read()
+}
+
+// look sees to it that the file is looked at when that is due. Nobody waits for it.
+func (f *file) look() {
+	const never = 1<<63 - 1
+	due := f.due.Load()
+	if int64(time.Since(f.began)) < due || !f.due.CompareAndSwap(due, never) {
+		return
+	}
+	go func() {
+		for i := 0; i < looks && f.step(); i++ {
+			time.Sleep(lookEvery)
+		}
+		f.due.Store(int64(time.Since(f.began) + lookEvery))
+	}()
+}
+
+// step looks at the file, and reads it when it has changed but not since the last look. It
+// reports whether to look again soon.
+func (f *file) step() (again bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.seen
+	var err error
+	if f.seen, err = f.stamp(); err != nil {
+		f.warn(err)
+		return false
+	}
+	switch f.seen {
+	case f.taken:
+		f.said = ""
+		return false
+	case f.bad:
+		return false
+	case before:
+	default:
+		return true
+	}
+	if err := f.read(); err != nil {
+		f.warn(err)
+	} else {
+		f.log.Debugf("table %q: read %s again", f.name, f.path)
+	}
+	return false
+}
+
+// stamp looks at the file; where that is not permitted, it is opened for us.
+func (f *file) stamp() (owner.Stamp, error) {
+	if fi, err := os.Stat(f.path); err == nil {
+		return owner.StampOf(fi), nil
+	}
+	fd, err := f.open(f.path)
+	if err != nil {
+		return owner.Stamp{}, err
 	}
 	defer fd.Close()
-	data, err := io.ReadAll(io.LimitReader(fd, most+1))
+	fi, err := fd.Stat()
+	if err != nil {
+		return owner.Stamp{}, err
+	}
+	return owner.StampOf(fi), nil
+}
+
+// warn says once what is wrong.
+func (f *file) warn(err error) {
+	if text := err.Error(); text != f.said {
+		f.said = text
+		f.log.Warnf("table %q keeps its old contents: %s", f.name, text)
+	}
+}
+
+// load reads an open file, which it owns.
+func (f *file) load(fd *os.File) (*contents, error) {
+	c, err := f.contents(fd)
+	if err != nil {
+		fd.Close()
+		return nil, err
+	}
+	c.format = f.format
+	return c, nil
+}
+
+func (f *file) contents(fd *os.File) (*contents, error) {
+	if f.format == "db" {
+		return openDB(fd, f.path, f.delim)
+	}
+	text, err := readText(fd, f.path, MaxFile)
+	if err != nil {
+		return nil, err
+	}
+	fd.Close()
+	return newText(f.path, text, f.delim)
+}
+
+// newText makes contents from the text of a file.
+func newText(source, text, delim string) (*contents, error) {
+	kind, items, err := parse(source, text)
+	if err != nil {
+		return nil, err
+	}
+	l := &textStore{source: source, text: text, items: items}
+	l.index(nil)
+	return &contents{store: l, source: source, kind: kind, delim: delim, comments: true}, nil
+}
+
+// readText reads a whole file. Memory for it is set aside once.
+func readText(f *os.File, path string, most int64) (string, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if fi.Size() <= most {
+		b.Grow(int(fi.Size()))
+	}
+	n, err := io.Copy(&b, io.LimitReader(f, most+1))
+	if err == nil && n > most {
+		err = fmt.Errorf("%s: larger than %d octets", path, most)
+	}
+	return b.String(), err
+}
+
+// ReadFile reads a regular file of at most most octets.
+func ReadFile(path string, most int64) ([]byte, error) {
+	f, err := owner.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(data)) > most {
 		err = fmt.Errorf("%s: larger than %d octets", path, most)
 	}
 	return data, err
-}
-
-// parseFile reads the format of table(5). The first line that is not a comment decides:
-// a key alone makes a list, a key and a value a mapping. A comment "@list" before it
-// makes a list of lines in which blanks and colons are ordinary characters.
-func parseFile(name, data string) (kind config.TableKind, entries []entry, err error) {
-	number := int32(0)
-	for line := range strings.SplitSeq(data, "\n") {
-		number++
-		line = strings.Trim(line, " \t\r")
-		switch {
-		case line == "":
-			continue
-		case line[0] == '#':
-			if kind == config.UnknownKind && strings.TrimLeft(line[1:], " \t") == "@list" {
-				kind = config.ListKind
-			}
-			continue
-		}
-		e := entry{line: number}
-		if kind, err = e.parse(line, kind); err != nil {
-			return 0, nil, fmt.Errorf("%s:%d: %w", name, number, err)
-		}
-		entries = append(entries, e)
-	}
-	if kind == config.UnknownKind {
-		kind = config.MapKind
-	}
-	return kind, entries, nil
-}
-
-func (e *entry) parse(line string, kind config.TableKind) (config.TableKind, error) {
-	if len(line) > MaxLine {
-		return 0, fmt.Errorf("line longer than %d octets", MaxLine)
-	}
-	if strings.IndexFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) >= 0 {
-		return 0, fmt.Errorf("control character in line")
-	}
-	if kind == config.ListKind {
-		e.key = line
-	} else {
-		e.key, e.value = cutEntry(line)
-	}
-	switch {
-	case e.key == "":
-		return 0, fmt.Errorf("invalid entry without a key")
-	case len(e.key) > MaxKey:
-		return 0, fmt.Errorf("key longer than %d octets", MaxKey)
-	case kind == config.UnknownKind && e.value == "" && e.key == line:
-		return config.ListKind, nil
-	case kind != config.ListKind && e.value == "":
-		return 0, fmt.Errorf("invalid map entry")
-	case kind == config.UnknownKind:
-		return config.MapKind, nil
-	}
-	return kind, nil
-}
-
-// cutEntry splits at the first blank or colon that is not inside leading brackets, which
-// hold an IPv6 address, or of a URL. "key : value" is taken for what it is meant to be; "key
-// :include:/path" keeps its colons.
-func cutEntry(line string) (key, value string) {
-	start := 0
-	if line[0] == '[' {
-		start = max(strings.IndexByte(line, ']'), 0)
-	} else if i := strings.IndexAny(line, " \t:"); i > 0 && strings.HasPrefix(line[i:], "://") {
-		if start = strings.IndexAny(line, " \t"); start < 0 {
-			return line, ""
-		}
-	}
-	i := strings.IndexAny(line[start:], " \t:")
-	if i < 0 {
-		return line, ""
-	}
-	i += start
-	value = strings.TrimLeft(line[i+1:], " \t")
-	if line[i] != ':' && len(value) > 1 && value[0] == ':' && (value[1] == ' ' || value[1] == '\t') {
-		value = strings.TrimLeft(value[1:], " \t")
-	}
-	return line[:i], value
 }

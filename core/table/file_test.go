@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -28,6 +27,20 @@ func TestParseFile(t *testing.T) {
 		{"a: b\nc d\n e\tf g , h\n", mapping, "a=b;c=d;e=f g , h"},
 		{"a : b\na :include:/x\na\t: b\n", mapping, "a=b;a=:include:/x;a=b"},
 		{"a: b # no comment\n", mapping, "a=b # no comment"},
+		{"a: #secret\nb #1: x\n", mapping, "a=#secret;b=#1: x"},
+		{"a # a comment\nb # c\nc#d\ne #f\n", list, "a=;b=;c#d=;e #f="},
+		{"# @list\na b # a comment\n[ #] #\n", list, "a b=;[ #]="},
+		{"a: b,\n  c,\n\td\ne: f\n", mapping, "a=b, c, d;e=f"},
+		{"a: b,\r\n # comment\r\n# another\r\n  c\r\ne: f", mapping, "a=b, c;e=f"},
+		{"a:\n  b,\n  c\ne: f,\ng: h\n", mapping, "a=b, c;e=f,;g=h"},
+		{"a: b,\n\n  c: d\n", mapping, "a=b,;c=d"},
+		{"a: b\n  c: d\n", mapping, "a=b;c=d"},
+		{"a: b, \\\nc\n e: f\n", mapping, "a=b, c;e=f"},
+		{"a: b\\\n   c \\\n# d\n", mapping, "a=b c # d"},
+		{"a: \\\n b\n", mapping, "a=b"},
+		{"a: b\\\\\nc: d\\\n", mapping, "a=b\\\\;c=d"},
+		{"^a\\\nb\n", list, "^a\\=;b="},
+		{"\"john doe\"@example.org: x\n\"a: b\n", mapping, "\"john doe\"@example.org=x;\"a=b"},
 		{"# @list\na: b\nc d\n", list, "a: b=;c d="},
 		{"#@list\n::1\n", list, "::1="},
 		{"x\n# @list\na\n", list, "x=;a="},
@@ -41,15 +54,29 @@ func TestParseFile(t *testing.T) {
 		{long + "\n", list, long + "="},
 	}
 	for _, tt := range tests {
-		kind, entries, err := parseFile("/etc/t", tt.data)
-		var got []string
-		for _, e := range entries {
-			got = append(got, e.key+"="+e.value)
+		c, err := newText("/etc/t", tt.data, "+")
+		if err != nil {
+			t.Errorf("%q: %v", tt.data, err)
+			continue
 		}
-		if err != nil || kind != tt.kind || strings.Join(got, ";") != tt.want {
-			t.Errorf("%q: kind %d, %q, %v, want kind %d, %q", tt.data, kind, got, err, tt.kind, tt.want)
+		if got := entries(t, c); c.kind != tt.kind || got != tt.want {
+			t.Errorf("%q: kind %d, %q, want kind %d, %q", tt.data, c.kind, got, tt.kind, tt.want)
 		}
 	}
+}
+
+// entries gives the entries of contents, key=value;...
+func entries(t testing.TB, c *contents) string {
+	t.Helper()
+	var got []string
+	err := c.each(func(_ uint32, key, value string) error {
+		got = append(got, key+"="+value)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(got, ";")
 }
 
 func TestParseFileErrors(t *testing.T) {
@@ -57,14 +84,19 @@ func TestParseFileErrors(t *testing.T) {
 		{"a: b\nc\n", "/etc/t:2: invalid map entry"},
 		{"a: b\nc:\n", "/etc/t:2: invalid map entry"},
 		{"\n\na:\n", "/etc/t:3: invalid map entry"},
+		{"a: b\nc # d\n", "/etc/t:2: invalid map entry"},
+		{"a:\nb: c\n", "/etc/t:1: invalid map entry"},
+		{"a:\n # b\n", "/etc/t:1: invalid map entry"},
+		{"a: b,\n c\x01\n", "/etc/t:1: control character in line"},
 		{":x\n", "/etc/t:1: invalid entry without a key"},
+		{"a: b,\n" + strings.Repeat(" c,\n", MaxLine/4), "/etc/t:1: entry longer than 65536 octets"},
 		{"a\nb\x00c\n", "/etc/t:2: control character in line"},
 		{strings.Repeat("k", MaxKey+1), "/etc/t:1: key longer than 1023 octets"},
 		{"a\n" + strings.Repeat("k", MaxLine+1), "/etc/t:2: line longer than 65536 octets"},
 	}
 	for _, tt := range tests {
-		_, entries, err := parseFile("/etc/t", tt.data)
-		if err == nil || err.Error() != tt.want || entries != nil {
+		_, err := newText("/etc/t", tt.data, "+")
+		if err == nil || err.Error() != tt.want {
 			t.Errorf("%.20q: %v, want %s", tt.data, err, tt.want)
 		}
 	}
@@ -75,41 +107,58 @@ func FuzzFile(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, data string) {
-		kind, entries, err := parseFile("f", data)
+		c, err := newText("f", data, "+")
 		if err != nil {
 			return
 		}
-		for _, e := range entries {
-			if e.key == "" || len(e.key) > MaxKey || strings.ContainsAny(e.key+e.value, "\n\x00") ||
-				(kind == config.ListKind) != (e.value == "") {
-				t.Errorf("%q: entry %+v in kind %d", data, e, kind)
-			}
-		}
+		tab := newHeld(c, nil)
 		for service := range Auth {
-			tab := newStatic(newContents("f", kind, entries, "+"))
 			if tab.Prepare(service) != nil {
 				continue
 			}
-			for _, e := range entries {
-				_, err := tab.Match(t.Context(), service, e.key)
-				if err != nil {
-					t.Errorf("%q: Match(%s, %q): %v", data, service, e.key, err)
+			err := c.each(func(ref uint32, key, value string) error {
+				if key == "" || len(key) > MaxKey || len(value) > MaxLine+1 || strings.ContainsAny(key+value, "\n\x00") ||
+					(c.kind == config.ListKind) != (value == "") {
+					t.Errorf("%q: entry %q = %q in kind %d", data, key, value, c.kind)
 				}
+				if !strings.HasPrefix(c.where(ref), "f:") {
+					t.Errorf("%q: entry at %s", data, c.where(ref))
+				}
+				_, err := tab.Match(t.Context(), service, key)
+				return err
+			})
+			if err != nil {
+				t.Errorf("%q: %s: %v", data, service, err)
 			}
 		}
 	})
 }
 
-func TestReload(t *testing.T) {
-	content, readErr := "alice: bob\n", error(nil)
-	src := Sources{ReadFile: func(string) ([]byte, error) { return []byte(content), readErr }}
-	set, err := NewSet([]config.Table{{Name: "t", Backend: "file", Path: "/t"}}, src)
+// put writes a file.
+func put(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fileSet has the table t, which is read from the file path.
+func fileSet(t testing.TB, backend, text string, service Service) (set *Set, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "t")
+	put(t, path, text)
+	set, err := NewSet([]config.Table{{Name: "t", Backend: backend, Path: path}}, Sources{})
+	if err == nil {
+		err = set.Prepare("t", service)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := set.Prepare("t", Alias); err != nil {
-		t.Fatal(err)
-	}
+	return set, path
+}
+
+func TestReload(t *testing.T) {
+	set, path := fileSet(t, "file", "alice: bob\n", Alias)
 	lookup := func(want string) {
 		t.Helper()
 		if got, _, err := set.Lookup(t.Context(), "t", Alias, "ALICE"); got != want || err != nil {
@@ -118,19 +167,22 @@ func TestReload(t *testing.T) {
 	}
 	lookup("bob")
 	for _, bad := range []string{"alice: carol\nbroken\n", "alice\n"} {
-		content = bad
+		put(t, path, bad)
 		if set.Reload(t.Context(), "t") == nil {
 			t.Errorf("%q was taken", bad)
 		}
 		lookup("bob")
 	}
-	content, readErr = "alice: carol\n", os.ErrPermission
-	if err := set.Reload(t.Context(), "t"); !errors.Is(err, os.ErrPermission) {
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Reload(t.Context(), "t"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 	lookup("bob")
-	if readErr = nil; set.Reload(t.Context(), "t") != nil {
-		t.Error("good file refused")
+	put(t, path, "alice: carol\n")
+	if err := set.Reload(t.Context(), "t"); err != nil {
+		t.Errorf("good file refused: %v", err)
 	}
 	lookup("carol")
 	if set.Reload(t.Context(), "nosuch") == nil {
@@ -139,17 +191,9 @@ func TestReload(t *testing.T) {
 }
 
 func TestReloadKeepsRegex(t *testing.T) {
-	content := "^a\n"
-	src := Sources{ReadFile: func(string) ([]byte, error) { return []byte(content), nil }}
-	set, err := NewSet([]config.Table{{Name: "t", Backend: "file", Path: "/t"}}, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := set.Prepare("t", Regex); err != nil {
-		t.Fatal(err)
-	}
-	content = "^b\n(\n"
-	if err := set.Reload(t.Context(), "t"); err == nil || !strings.HasPrefix(err.Error(), "/t:2: ") {
+	set, path := fileSet(t, "file", "^a\n", Regex)
+	put(t, path, "^b\n(\n")
+	if err := set.Reload(t.Context(), "t"); err == nil || !strings.HasPrefix(err.Error(), path+":2: ") {
 		t.Errorf("error %v does not name the line", err)
 	}
 	if ok, err := set.Match(t.Context(), "t", Regex, "abc"); !ok || err != nil {
@@ -222,7 +266,7 @@ func TestNewSet(t *testing.T) {
 			t.Errorf("%s: Match(%.40q) = %v, %v, want %v", tt.table, tt.key, ok, err, tt.want)
 		}
 	}
-	for name, service := range map[string]Service{"l": Alias, "m": Domain, "nosuch": String, config.GetPwNam: UserInfo, config.AnyHost: Auth} {
+	for name, service := range map[string]Service{"l": Alias, "m": Auth, "nosuch": String, config.GetPwNam: UserInfo, config.AnyHost: Auth} {
 		if set.Prepare(name, service) == nil {
 			t.Errorf("%s can serve %s", name, service)
 		}
@@ -231,12 +275,12 @@ func TestNewSet(t *testing.T) {
 
 func TestNewSetErrors(t *testing.T) {
 	_, err := NewSet([]config.Table{
-		{Pos: config.Pos{File: "c", Line: 1}, Name: "db", Backend: "db", Path: "/x"},
+		{Pos: config.Pos{File: "c", Line: 1}, Name: "p", Backend: "p", Path: "/x"},
 		{Pos: config.Pos{File: "c", Line: 2}, Name: "f", Backend: "file", Path: "/x"},
 		{Pos: config.Pos{File: "c", Line: 3}, Name: config.AnyHost, Backend: "static"},
 		{Pos: config.Pos{File: "c", Line: 4}, Name: "u", Backend: "getpwnam"},
-	}, Sources{ReadFile: func(path string) ([]byte, error) { return nil, fmt.Errorf("open %s: gone", path) }})
-	for _, want := range []string{`c:1: table "db": backend "db" is not supported`, `c:2: table "f": open /x: gone`,
+	}, Sources{OpenFile: func(path string) (*os.File, error) { return nil, fmt.Errorf("open %s: gone", path) }})
+	for _, want := range []string{`c:1: table "p": backend "p" is not supported`, `c:2: table "f": open /x: gone`,
 		`c:3: table "<anyhost>" defined twice`, `c:4: table "u": backend "getpwnam" is not supported`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %s", err, want)
@@ -253,23 +297,5 @@ func TestParseUser(t *testing.T) {
 		if _, err := ParseUser("a", s); err == nil {
 			t.Errorf("%q was taken", s)
 		}
-	}
-}
-
-func BenchmarkLookup(b *testing.B) {
-	entries := make([]entry, 1_000_000)
-	for i := range entries {
-		entries[i] = entry{key: "user" + strconv.Itoa(i) + "@example.org", value: "x"}
-	}
-	tab := newStatic(newContents("f", config.MapKind, entries, "+"))
-	for _, service := range []Service{Alias, MailAddr, Domain} {
-		_ = tab.Prepare(service)
-		b.Run(service.String(), func(b *testing.B) {
-			for b.Loop() {
-				if _, ok, _ := tab.Lookup(b.Context(), service, "user777777@example.org"); !ok {
-					b.Fatal("not found")
-				}
-			}
-		})
 	}
 }

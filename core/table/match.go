@@ -1,11 +1,16 @@
 package table
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Glob reports whether s matches pattern, in which an asterisk stands for any octets,
 // dots included: *.example.org covers a.b.example.org but not example.org. Letters are
 // compared as they are. The time is at most the product of the lengths.
-func Glob(pattern, s string) bool {
+func Glob(pattern, s string) bool { return glob(pattern, s) }
+
+func glob[S string | []byte](pattern string, s S) bool {
 	star, mark := -1, 0 // the last asterisk, and where its text ends for now
 	p, i := 0, 0
 	for i < len(s) {
@@ -26,94 +31,158 @@ func Glob(pattern, s string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// domainIndex finds names in a table of patterns: plain names and *.name cost a few map
-// accesses however many there are, only other patterns are tried one by one.
-func (c *contents) domainIndex() func(string) (int32, bool) {
-	suffixes := make(map[string]int32) // ".example.org" of "*.example.org"
-	var globs []pattern
-	for i, e := range c.entries {
-		key := strings.ToLower(e.key)
-		switch {
-		case !strings.Contains(key, "*"):
-		case strings.HasPrefix(key, "*.") && !strings.Contains(key[1:], "*"):
-			suffixes[key[1:]] = int32(i)
-		default:
-			globs = append(globs, pattern{key, int32(i)})
+// pattern is a key with an asterisk that is not just "*." at its beginning.
+type pattern struct {
+	text string
+	ref  uint32
+}
+
+func tryAll(globs []pattern, s []byte) (uint32, bool, error) {
+	for _, g := range globs {
+		if glob(g.text, s) {
+			return g.ref, true, nil
 		}
 	}
-	return func(key string) (int32, bool) {
-		key = strings.ToLower(key)
-		if i, ok := c.exact[key]; ok {
-			return i, true
+	return 0, false, nil
+}
+
+// domainIndex finds names in a table of patterns. Plain names and *.name cost a look-up
+// for each label of the name, however many there are; only other patterns are tried one
+// by one.
+func (c *contents) domainIndex() (finder, error) {
+	suffixes := false
+	var globs []pattern
+	err := c.each(func(ref uint32, key, _ string) error {
+		switch {
+		case !strings.Contains(key, "*"):
+		case suffixPattern(key):
+			suffixes = true
+		default:
+			globs = append(globs, pattern{lower(key), ref})
 		}
-		for rest := key; len(suffixes) > 0; rest = rest[1:] {
-			dot := strings.IndexByte(rest, '.')
-			if dot < 0 {
-				break
-			}
-			rest = rest[dot:]
-			if i, ok := suffixes[rest]; ok {
-				return i, true
+		return nil
+	})
+	return func(key []byte) (uint32, bool, error) {
+		if ref, found, err := c.find(key); err != nil || found {
+			return ref, found, err
+		}
+		if suffixes {
+			if ref, found, err := c.findSuffix(nil, key); err != nil || found {
+				return ref, found, err
 			}
 		}
 		return tryAll(globs, key)
-	}
+	}, err
 }
 
-type pattern struct {
-	text  string
-	index int32
+// suffixPattern reports whether a name is of the form *.name.
+func suffixPattern(s string) bool {
+	return strings.HasPrefix(s, "*.") && !strings.Contains(s[1:], "*")
 }
 
-func tryAll(globs []pattern, s string) (int32, bool) {
-	for _, g := range globs {
-		if Glob(g.text, s) {
-			return g.index, true
+// findSuffix looks for user*.x with each x that the domain ends in, the longest first.
+func (c *contents) findSuffix(user, domain []byte) (uint32, bool, error) {
+	var buf [2 * MaxKey]byte
+	for dot := bytes.IndexByte(domain, '.'); dot >= 0; dot = bytes.IndexByte(domain, '.') {
+		k := append(append(append(buf[:0], user...), '*'), domain[dot:]...)
+		if ref, found, err := c.find(k); err != nil || found {
+			return ref, found, err
 		}
+		domain = domain[dot+1:]
 	}
-	return 0, false
+	return 0, false, nil
+}
+
+// mailPatterns are what a table of addresses has besides plain ones.
+type mailPatterns struct {
+	suffixes bool                 // user@*.name or @*.name
+	globs    map[string][]pattern // user, empty for any -> other patterns of the domain
+}
+
+func (c *contents) mailPatterns() (p mailPatterns, err error) {
+	p.globs = make(map[string][]pattern)
+	err = c.each(func(ref uint32, key, _ string) error {
+		if !strings.Contains(key, "*") {
+			return nil
+		}
+		user, domain := cutAddress(lower(key))
+		switch {
+		case suffixPattern(domain):
+			p.suffixes = true
+		case strings.Contains(domain, "*"):
+			p.globs[user] = append(p.globs[user], pattern{domain, ref})
+		}
+		return nil
+	})
+	return p, err
 }
 
 // mailIndex finds addresses in a table of user, @domain, user@domain, @ and of addresses
 // whose domain is a pattern. The detail of a sub-address counts only for entries that
 // have one themselves. The null reverse-path is covered by @ and by <>.
-func (c *contents) mailIndex() func(string) (int32, bool) {
-	globs := make(map[string][]pattern) // user, empty for any -> patterns of the domain
-	for i, e := range c.entries {
-		user, domain := cutAddress(strings.ToLower(e.key))
-		if strings.Contains(domain, "*") {
-			globs[user] = append(globs[user], pattern{domain, int32(i)})
+func (c *contents) mailIndex() (finder, error) {
+	patterns, err := c.mailPatterns()
+	return func(key []byte) (uint32, bool, error) {
+		user, domain := cutAddress(key)
+		if len(user)+len(domain) == 0 {
+			return c.findFirst("@", "<>")
 		}
-	}
-	return func(key string) (int32, bool) {
-		user, domain := cutAddress(strings.ToLower(key))
-		users := [3]string{user, user, ""}
-		if c.delim != "" {
-			users[1], _, _ = strings.Cut(user, c.delim)
+		base := user
+		if i := bytes.Index(user, []byte(c.delim)); c.delim != "" && i >= 0 {
+			base = user[:i]
 		}
-		for _, k := range [...]string{user + "@" + domain, users[1] + "@" + domain, user, users[1],
-			user + "@", users[1] + "@", "@" + domain, "@"} {
-			if i, ok := c.exact[k]; ok && k != "" {
-				return i, true
+		var buf [MaxKey + 1]byte
+		at := append(append(append(buf[:0], user...), '@'), domain...)
+		ref, found, err := c.findMail(at, len(user), len(base))
+		if err != nil || found {
+			return ref, found, err
+		}
+		for _, u := range [...][]byte{user, base, nil} {
+			if patterns.suffixes {
+				if ref, found, err = c.findSuffix(append(u[:len(u):len(u)], '@'), domain); err != nil || found {
+					return ref, found, err
+				}
+			}
+			if ref, found, err = tryAll(patterns.globs[string(u)], domain); found {
+				return ref, found, err
 			}
 		}
-		if user == "" && domain == "" {
-			i, ok := c.exact["<>"]
-			return i, ok
+		return c.findFirst("@")
+	}, err
+}
+
+// findMail tries the plain forms of an address user@domain: with its detail and without,
+// with its domain and without. Base is the length of user without the detail.
+func (c *contents) findMail(addr []byte, user, base int) (uint32, bool, error) {
+	var buf [MaxKey + 1]byte
+	short := append(append(buf[:0], addr[:base]...), addr[user:]...)
+	forms := [...][]byte{addr, short, addr[:user], short[:base], addr[:user+1], short[:base+1], addr[user:]}
+	for i, k := range forms {
+		if len(k) == 0 || len(k) == 1 && k[0] == '@' || i%2 == 1 && base == user {
+			continue
 		}
-		for _, u := range users {
-			if i, ok := tryAll(globs[u], domain); ok {
-				return i, true
-			}
+		if ref, found, err := c.find(k); err != nil || found {
+			return ref, found, err
 		}
-		return 0, false
 	}
+	return 0, false, nil
+}
+
+func (c *contents) findFirst(keys ...string) (uint32, bool, error) {
+	for _, k := range keys {
+		if ref, found, err := c.find([]byte(k)); err != nil || found {
+			return ref, found, err
+		}
+	}
+	return 0, false, nil
 }
 
 // cutAddress splits at the last at sign; without one all is the user.
-func cutAddress(s string) (user, domain string) {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		return s[:i], s[i+1:]
+func cutAddress[S string | []byte](s S) (user, domain S) {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '@' {
+			return s[:i], s[i+1:]
+		}
 	}
-	return s, ""
+	return s, s[len(s):]
 }

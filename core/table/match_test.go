@@ -7,13 +7,13 @@ import (
 	"github.com/godwit-mta/godwit/core/config"
 )
 
-func inline(t testing.TB, kind config.TableKind, keys ...string) *static {
+func inline(t testing.TB, kind config.TableKind, keys ...string) *held {
 	t.Helper()
-	var entries []entry
+	var entries []config.Entry
 	for _, k := range keys {
-		entries = append(entries, entry{key: k, value: "value of " + k})
+		entries = append(entries, config.Entry{Key: k, Value: "value of " + k})
 	}
-	return newStatic(newContents("smtpd.conf:1", kind, entries, "+"))
+	return newHeld(&contents{store: inlineEntries("smtpd.conf:1", entries), source: "smtpd.conf:1", kind: kind, delim: "+"}, nil)
 }
 
 func TestMatch(t *testing.T) {
@@ -36,6 +36,9 @@ func TestMatch(t *testing.T) {
 		{NetAddr, "local", "local", "127.0.0.1 ::1"},
 		{NetAddr, "0.0.0.0/0", "1.2.3.4 ::ffff:1.2.3.4", "::1 local"},
 		{NetAddr, "::/0", "::1 2001:db8::1", "1.2.3.4"},
+		{NetAddr, "192.0.2.0/31 192.0.2.8/29 128.0.0.0/1", "192.0.2.1 192.0.2.15 192.0.3.1 255.0.0.1", "127.0.0.1 ::1"},
+		{NetAddr, "2001:db8::/33 2001:db8:8000::8/125", "2001:db8:7fff::1 2001:db8:8000::f", "2001:db8:8000::10 2001:db9::"},
+		{NetAddr, "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"},
 		{NetAddr, "host.example 1.2.3 1.2.3.4/33 1.2.3.4/x /8", "host.example", "1.2.3.4 0.0.0.0"},
 		{MailAddr, "alice", "alice@example.org ALICE@x alice+tag@x alice", "bob@example.org"},
 		{MailAddr, "alice@", "alice@example.org", "bob@x"},
@@ -44,6 +47,9 @@ func TestMatch(t *testing.T) {
 		{MailAddr, "alice@example.org", "alice@example.org Alice+x@EXAMPLE.org", "alice@example.net bob@example.org"},
 		{MailAddr, "alice@*.example.org", "alice@a.b.example.org alice+t@a.example.org", "alice@example.org bob@a.example.org"},
 		{MailAddr, "@*.example.org", "x@a.example.org", "x@example.org"},
+		{MailAddr, "@*", "x@y x", "-"},
+		{MailAddr, "@mail*.example.org Bob@a*", "x@mail7.example.org bob@ab bob+x@ab", "x@mail.example.net al@ab"},
+		{MailAddr, "@*.b.example.org alice@c.*", "x@a.b.example.org x@y.a.b.example.org alice@c.x", "x@b.example.org"},
 		{MailAddr, "@", "x@y - @", ""},
 		{MailAddr, "<>", "- @", "x@y"},
 		{MailAddr, "alice@example.org", "", "@ -"},
@@ -60,18 +66,31 @@ func TestMatch(t *testing.T) {
 		{Regex, `^(10|11)\.[0-9]{1,3}\.`, "10.200.3.4", "12.1.1.1"},
 	}
 	for _, tt := range tests {
-		tab := inline(t, config.ListKind, strings.Fields(tt.table)...)
-		if err := tab.Prepare(tt.service); err != nil {
-			t.Errorf("%s %q: %v", tt.service, tt.table, err)
-			continue
-		}
-		for want, subjects := range map[bool]string{true: tt.yes, false: tt.no} {
-			for s := range strings.FieldsSeq(subjects) {
-				got, err := tab.Match(t.Context(), tt.service, strings.TrimPrefix(s, "-"))
-				if err != nil || got != want {
-					t.Errorf("%s %q: Match(%q) = %v, %v, want %v", tt.service, tt.table, s, got, err, want)
-				}
+		db, _ := dbSet(t, strings.Join(strings.Fields(tt.table), "=x;")+"=x")
+		for i, tab := range []Table{
+			inline(t, config.ListKind, strings.Fields(tt.table)...),
+			inline(t, config.MapKind, strings.Fields(tt.table)...), // its keys are the list
+			db.tables["t"],
+		} {
+			if i == 2 && tt.service == Regex {
+				continue // keys of databases are in lower case
 			}
+			matches(t, tab, tt.service, tt.table, tt.yes, true)
+			matches(t, tab, tt.service, tt.table, tt.no, false)
+		}
+	}
+}
+
+func matches(t *testing.T, tab Table, service Service, keys, subjects string, want bool) {
+	t.Helper()
+	if err := tab.Prepare(service); err != nil {
+		t.Errorf("%s %q: %v", service, keys, err)
+		return
+	}
+	for s := range strings.FieldsSeq(subjects) {
+		got, err := tab.Match(t.Context(), service, strings.TrimPrefix(s, "-"))
+		if err != nil || got != want {
+			t.Errorf("%s %q: Match(%q) = %v, %v, want %v", service, keys, s, got, err, want)
 		}
 	}
 }

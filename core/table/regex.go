@@ -15,26 +15,30 @@ const (
 
 // regexIndex compiles the keys as extended regular expressions. Letters match in either
 // case, as they do in OpenSMTPD, which gets there by folding the pattern, \S and all.
-func (c *contents) regexIndex() (func(string) (int32, bool), error) {
-	if len(c.entries) > maxPatterns {
-		return nil, fmt.Errorf("%s: more than %d regular expressions", c.source, maxPatterns)
-	}
-	patterns := make([]*regexp.Regexp, len(c.entries))
-	for i := range c.entries {
-		e := &c.entries[i]
-		re, err := compile(e.key)
-		if err != nil {
-			return nil, fmt.Errorf("%s: invalid regular expression %q: %w", c.where(e), e.key, err)
+func (c *contents) regexIndex() (finder, error) {
+	var patterns []*regexp.Regexp
+	var refs []uint32
+	err := c.each(func(ref uint32, key, _ string) error {
+		if len(patterns) == maxPatterns {
+			return fmt.Errorf("%s: more than %d regular expressions", c.source, maxPatterns)
 		}
-		patterns[i] = re
+		re, err := compile(key)
+		if err != nil {
+			return fmt.Errorf("%s: invalid regular expression %q: %w", c.where(ref), key, err)
+		}
+		patterns, refs = append(patterns, re), append(refs, ref)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	return func(key string) (int32, bool) {
+	return func(key []byte) (uint32, bool, error) {
 		for i, re := range patterns {
-			if re.MatchString(key) {
-				return int32(i), true
+			if re.Match(key) {
+				return refs[i], true, nil
 			}
 		}
-		return 0, false
+		return 0, false, nil
 	}, nil
 }
 
@@ -42,7 +46,7 @@ func compile(s string) (*regexp.Regexp, error) {
 	if len(s) > maxPatternLen {
 		return nil, fmt.Errorf("longer than %d octets", maxPatternLen)
 	}
-	return regexp.Compile("(?i)" + translate(strings.TrimPrefix(s, "(?i)")))
+	return regexp.Compile("(?is)" + translate(strings.TrimPrefix(s, "(?i)")))
 }
 
 // translate turns what POSIX systems understand and RE2 does not into RE2: the word

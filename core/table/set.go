@@ -14,6 +14,7 @@ import (
 
 	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // Facts are what the built-in tables are made from, as they are when the configuration
@@ -29,8 +30,10 @@ type Sources struct {
 	Facts    Facts
 	Users    Users                               // nil: no table of users
 	OpenFile func(path string) (*os.File, error) // gives a regular file; nil: owner.Open
-	ReadFile func(path string) ([]byte, error)   // nil: what OpenFile gives, at most MaxFile octets
-	Open     func(t config.Table) (Table, error) // backends other than static and file; nil: none
+	Open     func(t config.Table) (Table, error) // backends other than static, file and db; nil: none
+	Log      *trace.Logger
+	// Before is the set that this one follows: what has not changed is not read again.
+	Before *Set
 	// Valid says what is wrong with an entry of a table in memory that is to serve a service,
 	// whose value is empty in a list; nil: nothing is.
 	Valid func(service Service, key, value string) error
@@ -47,9 +50,6 @@ type Set struct {
 func NewSet(tables []config.Table, src Sources) (*Set, error) {
 	if src.OpenFile == nil {
 		src.OpenFile = owner.Open
-	}
-	if src.ReadFile == nil {
-		src.ReadFile = func(path string) ([]byte, error) { return readOpened(src.OpenFile, path, MaxFile) }
 	}
 	s := &Set{tables: builtin(src.Facts), facts: src.Facts}
 	if src.Users != nil {
@@ -78,21 +78,17 @@ func NewSet(tables []config.Table, src Sources) (*Set, error) {
 func (src *Sources) open(t config.Table) (Table, error) {
 	switch t.Backend {
 	case "static":
-		entries := make([]entry, len(t.Entries))
-		for i, e := range t.Entries {
+		source := fmt.Sprintf("%s:%d", t.Pos.File, t.Pos.Line)
+		for _, e := range t.Entries {
 			if len(e.Key) > MaxKey {
 				return nil, fmt.Errorf("key longer than %d octets", MaxKey)
 			}
-			entries[i] = entry{key: e.Key, value: e.Value}
 		}
-		source := fmt.Sprintf("%s:%d", t.Pos.File, t.Pos.Line)
-		opened := newStatic(newContents(source, t.Kind, entries, src.Facts.SubAddrDelim))
-		opened.valid = src.Valid
-		return opened, nil
-	case "file":
-		opened, err := openFile(t.Path, src.Facts.SubAddrDelim, src.ReadFile)
-		opened.valid = src.Valid
-		return opened, err
+		return newHeld(&contents{store: inlineEntries(source, t.Entries), source: source, kind: t.Kind, delim: src.Facts.SubAddrDelim}, src.Valid), nil
+	case "file", "db":
+		f := &file{held: &held{valid: src.Valid}, name: t.Name, path: t.Path, format: t.Backend, delim: src.Facts.SubAddrDelim,
+			open: src.OpenFile, log: src.Log}
+		return f, f.openFirst(src.Before)
 	case "getpwnam":
 		if src.Users != nil {
 			return systemUsers{src.Users}, nil
@@ -124,11 +120,11 @@ func builtin(f Facts) map[string]Table {
 	}
 	tables := make(map[string]Table, len(lists)+1)
 	for name, keys := range lists {
-		var entries []entry
+		var entries []config.Entry
 		for _, k := range keys {
-			entries = append(entries, entry{key: k})
+			entries = append(entries, config.Entry{Key: k})
 		}
-		tables[name] = newStatic(newContents(name, config.ListKind, entries, f.SubAddrDelim))
+		tables[name] = newHeld(&contents{store: inlineEntries(name, entries), source: name, kind: config.ListKind, delim: f.SubAddrDelim}, nil)
 	}
 	return tables
 }
