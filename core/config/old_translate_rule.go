@@ -76,7 +76,14 @@ func (t *translator) tag(r *oldRule) []option {
 	return []option{o}
 }
 
+// destination gives the option for a condition. With maps, local was the host's own name and
+// not the one that the file gives it.
 func (t *translator) destination(c *oldCond) []option {
+	if c.name == "local" && t.tree.lang == Maps && t.hostname != t.env.Hostname {
+		names := &tableArg{pos: c.pos, kind: ListKind, at: []Pos{c.pos, c.pos},
+			entries: []Entry{{Key: "localhost"}, {Key: t.env.Hostname}}}
+		return []option{{pos: c.pos, name: "for domain", table: names}}
+	}
 	return []option{{pos: c.pos, name: "for " + c.name, not: c.not, table: keys(c.table)}}
 }
 
