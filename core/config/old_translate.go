@@ -23,6 +23,7 @@ type translator struct {
 	pkiCA    map[string]string // pki: name of the ca that was part of it
 	made     map[string]bool   // certificates made of a name alone
 	tags     map[string]bool   // tags that rules ask for
+	socket   bool              // there is a line for the socket
 	actions  map[string]string // definition: name
 	taken    map[string]int    // name of an action: how many begin with it
 }
@@ -58,6 +59,7 @@ func (t *translator) gather(u *unit) {
 		for _, o := range u.listen.options {
 			t.auth = t.auth || o.name == "auth" || o.name == "auth-optional" || o.name == "enable auth"
 		}
+		t.socket = t.socket || u.listen.name == "listen socket"
 	case u.rule != nil:
 		if u.rule.tag != nil {
 			t.tags[u.rule.tag.arg.text] = true

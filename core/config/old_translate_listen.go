@@ -69,11 +69,28 @@ func (t *translator) listenOption(u *unit, d *directive, o option) {
 	}
 }
 
-// listenTag gives a listener without a tag its interface as one where a rule asks for it.
+// listenTag gives a listener without a tag the one that it had, where a rule asks for it:
+// until 2012 its interface, and the socket was always tagged.
 func (t *translator) listenTag(d *directive) {
 	name := d.arg(0).text
-	if t.tree.lang == Maps && d.name == "listen" && t.tags[name] && !d.has("tag") {
-		d.options = append(d.options, option{pos: d.pos, name: "tag", arg: d.arg(0)})
+	switch {
+	case d.name == "listen socket":
+		name = "local"
+	case t.tree.lang != Maps:
+		return
+	}
+	if t.tags[name] && !d.has("tag") {
+		d.options = append(d.options, option{pos: d.pos, name: "tag", arg: word{pos: d.pos, text: name}})
+	}
+}
+
+// tagSocket makes a line for the socket where a rule asks for its tag and no line is there.
+func (t *translator) tagSocket(u *unit) {
+	if t.tags["local"] && !t.socket {
+		t.socket = true
+		d := &directive{pos: u.pos, name: "listen socket"}
+		t.listenTag(d)
+		u.today = append(u.today, d)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 // before has the same.
 func (t *translator) rule(u *unit) {
 	r := u.rule
+	t.tagSocket(u)
 	t.implicitAliases(r)
 	conds := r.conds
 	if conds == nil {
