@@ -152,6 +152,21 @@ func (p *parent) readdress(s *set, plan *listenPlan) error {
 	return nil
 }
 
+// makeRoom closes sockets that a new configuration does not have and that are in its way,
+// such as that for all addresses when it listens on one of them. It reports whether there
+// were any. They are opened again when the configuration is not used in the end.
+func (p *parent) makeRoom(s *set, plan *listenPlan) bool {
+	msg := addresses{Interfaces: p.bound.now.interfaces, Gone: p.bound.inTheWay(plan)}
+	if len(msg.Gone) == 0 || p.sendAddresses(s, &msg) != nil {
+		return false
+	}
+	p.bound.discard(msg.Gone)
+	p.bound.now.listeners = slices.DeleteFunc(slices.Clone(p.bound.now.listeners), func(l boundListener) bool {
+		return slices.Contains(msg.Gone, l.Addr)
+	})
+	return true
+}
+
 func (p *parent) sendAddresses(s *set, msg *addresses) error {
 	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
 	defer cancel()

@@ -319,20 +319,10 @@ match for any action "local"
 `
 	l := startOn(t, host.network(), strings.ReplaceAll(conf, "LATER", "later0"))
 	_, port, _ := net.SplitHostPort(l.addr)
-	greeting := func(addr string) string {
-		c, err := net.Dial("tcp", net.JoinHostPort(addr, port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		b := make([]byte, 100)
-		n, _ := c.Read(b)
-		return string(b[:n])
-	}
 	from := l.log.len()
 	host.set("test0=127.0.0.2", "later0=127.0.0.1")
 	l.log.wait(t, from, "now listening on 127.0.0.1:"+port+" 127.0.0.2:"+port+", no longer on 127.0.0.1:")
-	if got := greeting("127.0.0.1"); !strings.Contains(got, "later.example.org") {
+	if got := greeting(t, "127.0.0.1:"+port); !strings.Contains(got, "later.example.org") {
 		t.Errorf("an address that is on another interface now: %q", got)
 	}
 	l.write(strings.NewReplacer("LATER", "all", "PORT", port).Replace(conf))
@@ -340,11 +330,78 @@ match for any action "local"
 	l.reload <- struct{}{}
 	l.log.wait(t, from, "configuration reloaded")
 	for _, addr := range []string{"127.0.0.1", "127.0.0.2"} {
-		if got := greeting(addr); !strings.Contains(got, "later.example.org") {
+		if got := greeting(t, addr+":"+port); !strings.Contains(got, "later.example.org") {
 			t.Errorf("%s: %q", addr, got)
 		}
 	}
 	l.log.wait(t, from, "listen on test0: lines above have all its addresses with port "+port+" already")
+}
+
+// greeting gives the first line of a server.
+func greeting(t *testing.T, addr string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, 200)
+	n, _ := c.Read(b)
+	return string(b[:n])
+}
+
+// excludes reports whether the system cannot have sockets for all addresses and for one of them
+// beside each other.
+func excludes(t *testing.T) bool {
+	t.Helper()
+	all, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer all.Close()
+	one, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", all.Addr().(*net.TCPAddr).Port))
+	if err == nil {
+		one.Close()
+	}
+	return err != nil
+}
+
+// TestWildcardReload: a reload goes from all addresses to one of them and back, and one that
+// fails leaves everything open.
+func TestWildcardReload(t *testing.T) {
+	conf := `
+listen on WHERE port PORT hostname where.WHERE
+action "local" maildir "DIR/%{user.username}/Maildir" userbase <people>
+match for any action "local"
+`
+	l := start(t, strings.ReplaceAll(conf, "WHERE", "0.0.0.0"))
+	_, port, _ := net.SplitHostPort(l.addr)
+	session, err := gosmtp.Dial(l.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if err := mail(t, session); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ where, more, line, name string }{
+		{"127.0.0.1", "", "configuration reloaded", "where.127.0.0.1"},
+		{"0.0.0.0", "", "configuration reloaded", "where.0.0.0.0"},
+		{"127.0.0.1", "table x file:DIR/nosuchfile\nmatch from src <x> for any reject\n", "not reloaded", "where.0.0.0.0"},
+		{"127.0.0.1", "", "configuration reloaded", "where.127.0.0.1"},
+	} {
+		from := l.log.len()
+		l.write(strings.NewReplacer("WHERE", step.where, "PORT", port).Replace(conf) + step.more)
+		l.reload <- struct{}{}
+		l.log.wait(t, from, step.line)
+		if step.line == "not reloaded" && excludes(t) {
+			l.log.wait(t, from, "now listening on 0.0.0.0:"+port)
+		}
+		if got := greeting(t, l.addr); !strings.Contains(got, " "+step.name+" ") {
+			t.Errorf("%+v: %q", step, got)
+		}
+	}
+	finish(t, session)
 }
 
 // TestHostLater: a host name that has no address, and an address that the host lacks, are
@@ -373,10 +430,16 @@ func TestListenErrors(t *testing.T) {
 	}
 	defer used.Close()
 	_, port, _ := net.SplitHostPort(used.Addr().String())
+	free := fmt.Sprint(freePort(t))
 	for _, test := range []struct{ conf, want string }{
+		{"listen on 0.0.0.0 port " + free + "\nlisten on 127.0.0.1 port " + free,
+			"; 0.0.0.0:" + free + ` is used by smtpd itself, "all" can stand beside other addresses`},
 		{"listen on 127.0.0.1 port " + port, ":2: listen on 127.0.0.1: 127.0.0.1:" + port + ": bind: address already in use"},
 		{"listen on test0 port " + port, ":2: listen on test0: 127.0.0.1:" + port + ": bind: address already in use"},
 	} {
+		if strings.Contains(test.conf, free) && !excludes(t) {
+			continue
+		}
 		l := &lab{t: t, dir: t.TempDir(), log: &watch{more: make(chan struct{})}}
 		l.conf = filepath.Join(l.dir, "smtpd.conf")
 		l.write(test.conf + "\naction a relay\nmatch for any action a\n")

@@ -81,11 +81,12 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 				next.missing = append(next.missing, listenText(&w.Listener, "%s: this host does not have the address", w.Addr.Addr()))
 				continue
 			case patient:
-				next.missing = append(next.missing, listenText(&w.Listener, "%s: %v", w.Addr, err))
+				next.missing = append(next.missing, listenText(&w.Listener, "%s: %v%s", w.Addr, err, b.overlap(w.Addr)))
 				continue
 			default:
+				text := listenText(&w.Listener, "%s: %v%s", w.Addr, err, b.overlap(w.Addr))
 				b.discard(opened)
-				return nil, errors.New(listenText(&w.Listener, "%s: %v%s", w.Addr, err, b.overlap(w.Addr)))
+				return nil, errors.New(text)
 			}
 			b.smtp[w.Addr] = l
 			opened = append(opened, w.Addr)
@@ -96,16 +97,33 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 	return opened, nil
 }
 
-// overlap is an explanation of a failure when a socket of ours has the same port: Linux
-// does not allow one address and every address beside each other.
+// overlap is an explanation of a failure when a socket of ours is in the way.
 func (b *bindings) overlap(addr netip.AddrPort) string {
 	for have := range b.smtp {
-		if have.Port() == addr.Port() && have.Addr().Is4() == addr.Addr().Is4() &&
-			(have.Addr().IsUnspecified() || addr.Addr().IsUnspecified()) {
+		if overlaps(have, addr) {
 			return fmt.Sprintf("; %s is used by smtpd itself, \"all\" can stand beside other addresses", have)
 		}
 	}
 	return ""
+}
+
+// overlaps reports whether one of two sockets is for all addresses and the other one of
+// them: Linux does not allow them beside each other.
+func overlaps(a, b netip.AddrPort) bool {
+	return a != b && a.Port() == b.Port() && a.Addr().Is4() == b.Addr().Is4() &&
+		(a.Addr().IsUnspecified() || b.Addr().IsUnspecified())
+}
+
+// inTheWay gives the addresses of open listeners that a plan has no use for and that can
+// keep it from being carried out.
+func (b *bindings) inTheWay(plan *listenPlan) (addrs []netip.AddrPort) {
+	for _, l := range b.now.listeners {
+		wanted := slices.ContainsFunc(plan.want, func(w boundListener) bool { return w.Addr == l.Addr })
+		if !wanted && slices.ContainsFunc(plan.want, func(w boundListener) bool { return overlaps(w.Addr, l.Addr) }) {
+			addrs = append(addrs, l.Addr)
+		}
+	}
+	return addrs
 }
 
 func listen(addr netip.AddrPort, zones map[string]int) (*net.TCPListener, error) {
@@ -117,7 +135,7 @@ func listen(addr netip.AddrPort, zones map[string]int) (*net.TCPListener, error)
 	return l, err
 }
 
-// discard closes what open opened for a configuration that is not used after all.
+// discard closes sockets that are not used after all.
 func (b *bindings) discard(opened []netip.AddrPort) {
 	for _, addr := range opened {
 		b.smtp[addr].Close()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -79,7 +80,7 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 		p.interfaces = append(p.interfaces, a.Addr)
 	}
 	slices.SortFunc(p.interfaces, netip.Addr.Compare)
-	found, hosts := r.local(cfg, all)
+	found, hosts, failed := r.local(cfg, all)
 	p.named = len(hosts) > 0
 	for name, addrs := range r.resolve(hosts, fresh) {
 		found[name] = addrs
@@ -102,6 +103,8 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 		switch {
 		case usable == 0 && isAddress(l.Interface):
 			p.shadowed = append(p.shadowed, listenText(l, "no address of family %s", l.Family))
+		case failed[l.Interface] != nil:
+			p.missing = append(p.missing, listenText(l, "%v", failed[l.Interface]))
 		case usable == 0:
 			p.missing = append(p.missing, listenText(l, "%s", nothing(l, found, hosts)))
 		case len(p.want) == before:
@@ -128,9 +131,9 @@ func nothing(l *config.Listener, found map[string][]netip.Addr, hosts []string) 
 }
 
 // local gives the addresses of those listeners that are addresses, interfaces or groups,
-// and the names of the others.
-func (r *resolver) local(cfg *config.Config, all []netif.Address) (found map[string][]netip.Addr, hosts []string) {
-	found = make(map[string][]netip.Addr)
+// the names of the others, and those that the system failed to tell of.
+func (r *resolver) local(cfg *config.Config, all []netif.Address) (found map[string][]netip.Addr, hosts []string, failed map[string]error) {
+	found, failed = make(map[string][]netip.Addr), make(map[string]error)
 	for _, l := range cfg.Listeners {
 		name := l.Interface
 		if _, done := found[name]; done || slices.Contains(hosts, name) {
@@ -141,8 +144,12 @@ func (r *resolver) local(cfg *config.Config, all []netif.Address) (found map[str
 			continue
 		}
 		list, err := r.net.find(all, name)
-		if err != nil {
+		if errors.Is(err, netif.ErrNotFound) {
 			hosts = append(hosts, name)
+			continue
+		}
+		if err != nil {
+			failed[name] = err
 			continue
 		}
 		found[name] = make([]netip.Addr, len(list))
@@ -150,7 +157,7 @@ func (r *resolver) local(cfg *config.Config, all []netif.Address) (found map[str
 			found[name][i] = a.Addr
 		}
 	}
-	return found, hosts
+	return found, hosts, failed
 }
 
 // resolve asks for host names, all at the same time.

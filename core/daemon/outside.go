@@ -1,17 +1,21 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/godwit-mta/godwit/compat/netif"
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/table"
 )
 
 // CheckFiles tries what a configuration names outside of its text: certificates, keys,
-// authorities and tables in files. What is wrong with them is a warning here, so that a file
-// can be checked on another host and by anybody; smtpd does not start with it.
+// authorities, tables in files and interfaces. What is wrong with them is a warning here, so
+// that a file can be checked on another host and by anybody; smtpd does not start with it,
+// but for interfaces, for which it waits.
 func CheckFiles(cfg *config.Config) []config.Warning {
-	var list []config.Warning
+	list := checkInterfaces(cfg, hostNetwork())
 	warn := func(pos config.Pos, err error) {
 		if err != nil {
 			list = append(list, config.Warning{Pos: pos, Message: err.Error() + "; smtpd does not start with it"})
@@ -44,6 +48,25 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 	for _, u := range tableUses(cfg) {
 		if _, err := set.Table(u.table); err == nil {
 			warn(u.pos, set.Prepare(u.table, u.service))
+		}
+	}
+	return list
+}
+
+// checkInterfaces warns of names that are no interface and no group of this host. A name
+// with a dot is one of a host; no name server is asked here.
+func checkInterfaces(cfg *config.Config, n *network) (list []config.Warning) {
+	all, err := n.all()
+	if err != nil {
+		return nil
+	}
+	for _, l := range cfg.Listeners {
+		if l.Interface == "localhost" || strings.Contains(l.Interface, ".") || isAddress(l.Interface) {
+			continue
+		}
+		if _, err := n.find(all, l.Interface); errors.Is(err, netif.ErrNotFound) {
+			list = append(list, config.Warning{Pos: l.Pos,
+				Message: fmt.Sprintf("no interface or group here is called %q: if no host is either, smtpd waits for it", l.Interface)})
 		}
 	}
 	return list

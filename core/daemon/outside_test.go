@@ -57,3 +57,17 @@ match for domain regex { "[" } action b
 		}
 	}
 }
+
+// TestCheckInterfaces: what is no interface is a warning, unless it looks like a host name.
+func TestCheckInterfaces(t *testing.T) {
+	text := "listen on eth0\nlisten on eth9\nlisten on 192.0.2.1\nlisten on mx.example.org\nlisten on localhost\n" +
+		"action a relay\nmatch for any action a\n"
+	cfg, _, err := config.Parse("smtpd.conf", []byte(text), nil, nil, config.Environment{Hostname: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := checkInterfaces(cfg, newFakeHost("eth0=192.0.2.7").network())
+	if len(got) != 1 || got[0].Pos.Line != 2 || !strings.Contains(got[0].Message, `"eth9"`) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -193,12 +193,18 @@ func (p *parent) reload(s *set) error {
 	}
 	before := p.bound.now
 	opened, err := p.bound.open(plan, false)
+	if err != nil && p.makeRoom(s, plan) {
+		before = p.bound.now
+		opened, err = p.bound.open(plan, false)
+	}
 	if err != nil {
+		p.host.after(0) // opens again what made room
 		return err
 	}
 	if err := p.configure(s, cfg); err != nil {
 		p.bound.discard(opened)
 		p.bound.now = before
+		p.host.after(0)
 		return err
 	}
 	p.configured(plan)
@@ -211,7 +217,8 @@ func (p *parent) startSet(cfg *config.Config) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.bound.open(plan, false); err != nil {
+	again := p.cfg != nil // then an address that somebody took meanwhile stops nothing
+	if _, err := p.bound.open(plan, again); err != nil {
 		return nil, err
 	}
 	s, err := p.spawnSet()
