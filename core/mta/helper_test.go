@@ -59,13 +59,18 @@ func (f *fakeResolver) PTR(context.Context, netip.Addr) string { return "ptr.exa
 type fakeNet struct {
 	mu    sync.Mutex
 	to    map[netip.Addr]string
+	ports map[uint16]string // those that have a server of their own, "" for none
 	dials []netip.Addr
+	port  []uint16 // of dials
 }
 
 func (n *fakeNet) Dial(ctx context.Context, _ netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	n.mu.Lock()
-	n.dials = append(n.dials, to.Addr())
+	n.dials, n.port = append(n.dials, to.Addr()), append(n.port, to.Port())
 	addr, ok := n.to[to.Addr()]
+	if own, special := n.ports[to.Port()]; special {
+		addr, ok = own, own != ""
+	}
 	n.mu.Unlock()
 	if !ok {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}

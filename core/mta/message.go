@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -47,6 +48,12 @@ type Body struct {
 
 // Credentials are what AUTH sends.
 type Credentials struct{ User, Password string }
+
+// String keeps the password out of everything that is printed.
+func (Credentials) String() string { return "[credentials]" }
+
+// GoString is the same for %#v.
+func (c Credentials) GoString() string { return c.String() }
 
 // Relay is how messages are relayed: the options of an action. It must not be changed
 // after it was given to Submit.
@@ -108,14 +115,19 @@ func (l Limits) withDefaults() Limits {
 }
 
 // key names the relay object for these options and a domain. Everything that makes a
-// difference on the wire is in it: two actions never share a connection.
+// difference on the wire is in it: two actions never share a connection, and what was
+// opened with an old password serves no new message.
 func (r *Relay) key(domain string) string {
-	auth := ""
+	k := fmt.Sprintf("%s\x00%s\x00%s\x00%t%t%t\x00%s\x00%s\x00%s\x00%v", r.Name, r.URL, domain,
+		r.RequireTLS, r.NoVerify, r.Backup, r.BackupMX, r.Helo, r.MailFrom, r.Sources)
 	if r.Auth != nil {
-		auth = r.Auth.User
+		sum := sha256.Sum256([]byte(r.Auth.User + "\x00" + r.Auth.Password))
+		k += "\x00auth" + string(sum[:])
 	}
-	return fmt.Sprintf("%s\x00%s\x00%s\x00%t%t%t\x00%s\x00%s\x00%s\x00%s\x00%v", r.Name, r.URL, domain,
-		r.RequireTLS, r.NoVerify, r.Backup, r.BackupMX, auth, r.Helo, r.MailFrom, r.Sources)
+	if len(r.HeloBySource) > 0 {
+		k += fmt.Sprintf("\x00%v", r.HeloBySource) // fmt sorts maps
+	}
+	return k
 }
 
 // describe gives the relay as smtpctl show relays does.
@@ -134,8 +146,8 @@ func (r *Relay) describe(domain string) string {
 	default:
 		b.WriteString("," + string(s))
 	}
-	if r.URL.Label != "" {
-		b.WriteString(",auth=" + r.URL.Label)
+	if key := r.URL.Key(); key != "" {
+		b.WriteString(",auth=" + key)
 	}
 	if r.Backup {
 		b.WriteString(",mx=" + r.BackupMX)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,7 +71,8 @@ type MTA struct {
 	hosts     map[netip.Addr]*host
 	sources   map[netip.Addr]*counter
 	domains   map[string]*counter
-	blocked   map[*relay]bool // wait for a connection of another relay to end
+	denied    map[string]*denial // by the key of the relay
+	blocked   map[*relay]bool    // wait for a connection of another relay to end
 	stats     map[string]HostStat
 	lastRoute int
 	swept     time.Time
@@ -91,7 +93,7 @@ func New(cfg Config) *MTA {
 	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
 		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
 		sources: make(map[netip.Addr]*counter), domains: make(map[string]*counter),
-		blocked: make(map[*relay]bool), stats: make(map[string]HostStat)}
+		denied: make(map[string]*denial), blocked: make(map[*relay]bool), stats: make(map[string]HostStat)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.flushed = sync.NewCond(&m.outMu)
 	return m
@@ -130,6 +132,20 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 	}
 }
 
+// Refuse gives the recipients of a message a temporary failure without trying: what is
+// needed for it is missing. The body is not needed. After Stop it does nothing.
+func (m *MTA) Refuse(msg *Message, opts *Relay, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return
+	}
+	msg.open.Store(int64(len(msg.Recipients)))
+	f := fate{status: envelope.TempFail, text: limitText(clean(why)), class: 4, code: 300} // 4.3.0 other mail system status
+	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: "-"}
+	m.conclude(o, opts.sender(msg.Sender), msg, msg.Recipients, slices.Repeat([]fate{f}, len(msg.Recipients)))
+}
+
 // enqueue adds tasks to a relay and lets it work. The caller holds the lock.
 func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipient) {
 	k := opts.key(domain)
@@ -143,6 +159,10 @@ func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipien
 		n := min(len(rcpts), maxRecipients)
 		r.tasks = append(r.tasks, &task{msg: msg, rcpts: rcpts[:n:n]})
 		rcpts = rcpts[n:]
+	}
+	if f, denied := m.isDenied(r); denied {
+		m.failAll(r, f)
+		return
 	}
 	m.dispatch(r)
 }

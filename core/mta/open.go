@@ -47,18 +47,19 @@ type opener struct {
 	host   string // the name that the certificate must have
 	helo   string
 	tr     *trace.Trace
+	smtps  bool // TLS from the first byte
 	noTLS  bool // a handshake failed before, and may be done without
 	secure bool
 }
 
 // demand says whether TLS must be had and whether the certificate must be good.
 func (o *opener) demand() (required, verified bool, err error) {
-	s := o.relay.URL.scheme()
-	required = o.relay.RequireTLS || s == SMTPTLS || s == SMTPS
-	if required && (s == SMTPNoTLS || s == LMTP) {
+	means, _ := o.relay.URL.scheme().traits()
+	required = o.relay.RequireTLS || means.required
+	if required && means.never {
 		return false, false, errPolicy
 	}
-	return required, required && !o.relay.NoVerify, nil
+	return required, (o.relay.RequireTLS || means.verified) && !o.relay.NoVerify, nil
 }
 
 // open does everything from the greeting on. It closes conn when it fails.
@@ -84,7 +85,7 @@ func (o *opener) open(ctx context.Context, conn net.Conn) (peer, error) {
 }
 
 func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified bool) (*client, error) {
-	if o.relay.URL.scheme() == SMTPS {
+	if o.smtps {
 		tc, err := o.handshake(ctx, conn, verified)
 		if err != nil {
 			return nil, err
@@ -206,18 +207,18 @@ func cipherText(s tls.ConnectionState) string {
 // authenticate does AUTH (RFC 4954), never in clear.
 func (o *opener) authenticate(c *client) error {
 	if !o.secure {
-		return errAuthPlain
+		return authError{errAuthPlain}
 	}
 	var mech sasl.Client
 	switch {
 	case len(c.ext.auth) == 0:
-		return errNoAuth
+		return authError{errNoAuth}
 	case slices.Contains(c.ext.auth, "PLAIN"):
 		mech = sasl.NewPlainClient("", o.relay.Auth.User, o.relay.Auth.Password)
 	case slices.Contains(c.ext.auth, "LOGIN"):
 		mech = &loginClient{answers: []string{o.relay.Auth.User, o.relay.Auth.Password}}
 	default:
-		return errAuthMech
+		return authError{errAuthMech}
 	}
 	name, first, err := mech.Start()
 	if err != nil {
@@ -242,7 +243,8 @@ func (o *opener) authenticate(c *client) error {
 		r, err = c.ask(o.times.Command, base64.StdEncoding.EncodeToString(answer))
 	}
 	if err == nil && r.class() != 2 {
-		return &refusal{r}
+		return authError{&refusal{r.without(base64.StdEncoding.EncodeToString(first), o.relay.Auth.Password,
+			base64.StdEncoding.EncodeToString([]byte(o.relay.Auth.Password)))}}
 	}
 	return err
 }

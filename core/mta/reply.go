@@ -163,3 +163,18 @@ func (r reply) tooManyRecipients() bool {
 	class, code := r.enhanced()
 	return code == 503 || class == 0 && (r.code == 452 || r.code == 552)
 }
+
+// without gives the reply with secrets blotted out, should the server have said them back.
+// Texts shorter than any password that deserves the name stay.
+func (r reply) without(secrets ...string) reply {
+	out := reply{code: r.code}
+	for _, line := range r.lines {
+		for _, s := range secrets {
+			if len(s) >= 4 {
+				line = strings.ReplaceAll(line, s, "****")
+			}
+		}
+		out.lines = append(out.lines, line)
+	}
+	return out
+}

@@ -75,6 +75,7 @@ type host struct {
 	counter
 	ptr      string
 	ptrKnown bool
+	noSMTPS  time.Time // until then it is known to have no TLS from the first byte
 }
 
 // routeFor gives the route, a new one when there is none.
@@ -166,6 +167,11 @@ func (m *MTA) sweep(now time.Time) {
 	for k, c := range m.domains {
 		if c.conns == 0 && now.Sub(c.last) > penaltyMax {
 			delete(m.domains, k)
+		}
+	}
+	for k, d := range m.denied {
+		if now.Sub(d.until) > penaltyMax {
+			delete(m.denied, k)
 		}
 	}
 	for k, s := range m.stats {

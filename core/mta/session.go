@@ -119,28 +119,51 @@ func (s *session) end() {
 // open connects and brings the connection to the point of taking mail. When TLS was only
 // wished for and fails, it is tried once more in clear.
 func (s *session) open() (peer, error) {
-	to := netip.AddrPortFrom(s.choice.target.addr, s.opts.URL.port())
 	o := opener{relay: s.opts, times: s.m.times, host: s.choice.target.host, tr: s.tr}
-	conn, err := s.dial(to)
-	if err != nil {
-		return nil, err
-	}
-	o.helo = s.helo(conn)
-	p, err := o.open(s.m.ctx, conn)
+	means, _ := s.opts.URL.scheme().traits()
+	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
+	p, err := s.try(&o, s.dial)
 	required, _, _ := o.demand()
-	if errors.Is(err, errHandshake) && !required && s.m.ctx.Err() == nil {
+	switch {
+	case err == nil || s.m.ctx.Err() != nil:
+	case o.smtps && means.fallback && !o.secure:
+		s.tr.Infof("smtp-out: no TLS from the first byte, trying STARTTLS: %s", ioText(err))
+		s.withoutSMTPS(true)
+		o.smtps = false
+		p, err = s.try(&o, s.dial)
+	case errors.Is(err, errHandshake) && !required:
 		s.tr.Infof("mta closing reason=tls-failure")
 		s.tr.Infof("smtp-out: opportunistic TLS failed, downgrading to plain: %v", err)
 		o.noTLS = true
-		if conn, err = s.connect(to); err != nil {
-			return nil, err
-		}
-		p, err = o.open(s.m.ctx, conn)
+		p, err = s.try(&o, s.connect)
 	}
 	if err == nil {
 		s.origin.noDSN = p.noDSN()
 	}
 	return p, err
+}
+
+func (s *session) try(o *opener, dial func(netip.AddrPort) (net.Conn, error)) (peer, error) {
+	conn, err := dial(netip.AddrPortFrom(s.choice.target.addr, s.opts.URL.port(o.smtps)))
+	if err != nil {
+		return nil, err
+	}
+	if o.helo == "" {
+		o.helo = s.helo(conn)
+	}
+	return o.open(s.m.ctx, conn)
+}
+
+// withoutSMTPS reports whether the server was found not to have TLS from the first byte,
+// and notes that when it is so. It is forgotten after a while.
+func (s *session) withoutSMTPS(note bool) bool {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	h := s.m.hostFor(s.choice.target.addr)
+	if note {
+		h.noSMTPS = time.Now().Add(targetLife)
+	}
+	return time.Now().Before(h.noSMTPS)
 }
 
 // dial finds the name of the server while it connects, and logs both.
@@ -220,6 +243,9 @@ func (s *session) failed(err error) {
 		return
 	}
 	r.lastFate = openFate(err)
+	if m.deny(r, s.choice.target.addr, err) {
+		return
+	}
 	if r.ready > 0 && s.choice.route.ready > 0 {
 		// It takes mail over other connections: it only has enough of them.
 		r.most, r.mostUntil = r.ready, time.Now().Add(targetLife)
@@ -257,4 +283,5 @@ func (s *session) ready() {
 	s.r.ready++
 	s.choice.route.ready++
 	s.choice.route.penalty = max(0, s.choice.route.penalty-1)
+	delete(s.m.denied, s.r.key)
 }

@@ -61,7 +61,8 @@ func (m *MTA) Routes() []RouteInfo {
 	return out
 }
 
-// ResumeRoute enables a route before its time. It reports false when there is no such route.
+// ResumeRoute enables a route before its time, and lets credentials be tried again that were
+// refused. It reports false when there is no such route.
 func (m *MTA) ResumeRoute(id int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,6 +70,7 @@ func (m *MTA) ResumeRoute(id int) bool {
 		if rt.id == id {
 			m.enable(rt)
 			rt.penalty = 0
+			clear(m.denied)
 			return true
 		}
 	}

@@ -21,6 +21,45 @@ const (
 	LMTP      Scheme = "lmtp"       // RFC 2033, never TLS
 )
 
+// The schemes of OpenSMTPD before 6.4. None of them verifies a certificate, as then.
+const (
+	TLS       Scheme = "tls"        // STARTTLS or nothing
+	SSL       Scheme = "ssl"        // TLS from the first byte, or on another connection STARTTLS; also "secure"
+	TLSAuth   Scheme = "tls+auth"   // the same with AUTH
+	SMTPSAuth Scheme = "smtps+auth" // TLS from the first byte, with AUTH
+	SSLAuth   Scheme = "ssl+auth"   // as SSL, with AUTH; also "secure+auth"
+)
+
+// traits are what a scheme means.
+type traits struct {
+	smtps    bool // TLS from the first byte
+	fallback bool // where that cannot be had, STARTTLS
+	required bool // no mail without TLS
+	verified bool // nor without a good certificate
+	auth     bool // AUTH, also without a label
+	never    bool // no TLS
+}
+
+func (s Scheme) traits() (traits, bool) {
+	switch s {
+	case SMTP:
+		return traits{}, true
+	case SMTPTLS:
+		return traits{required: true, verified: true}, true
+	case SMTPS:
+		return traits{smtps: true, required: true, verified: true}, true
+	case SMTPNoTLS, LMTP:
+		return traits{never: true}, true
+	case TLS, TLSAuth:
+		return traits{required: true, auth: s == TLSAuth}, true
+	case SMTPSAuth:
+		return traits{smtps: true, required: true, auth: true}, true
+	case SSL, SSLAuth:
+		return traits{smtps: true, fallback: true, required: true, auth: s == SSLAuth}, true
+	}
+	return traits{}, false
+}
+
 // URL is a relay URL: [scheme://][label@]host[:port].
 type URL struct {
 	Scheme Scheme // "" is SMTP
@@ -33,27 +72,28 @@ type URL struct {
 var ErrURL = errors.New("invalid relay URL")
 
 // ParseURL reads a relay URL of smtpd.conf(5). A label is only taken where the connection
-// is sure to be encrypted, because it makes a password travel.
+// is sure to be encrypted, because it makes a password travel; with smtp it demands TLS.
 func ParseURL(s string) (URL, error) {
 	u := URL{Scheme: SMTP}
 	if len(s) > 1024 {
 		return URL{}, ErrURL
 	}
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		u.Scheme, s = Scheme(strings.ToLower(scheme)), rest
+		u.Scheme, s = Scheme(strings.Replace(strings.ToLower(scheme), "secure", "ssl", 1)), rest
 	}
-	switch u.Scheme {
-	case SMTP, SMTPTLS, SMTPNoTLS, SMTPS, LMTP:
-	default:
+	means, ok := u.Scheme.traits()
+	if !ok {
 		return URL{}, ErrURL
 	}
 	if label, rest, ok := strings.Cut(s, "@"); ok {
-		if label == "" || u.Scheme != SMTPTLS && u.Scheme != SMTPS || !printable(label) {
+		if label == "" || means.never || !printable(label) {
 			return URL{}, ErrURL
+		}
+		if u.Scheme == SMTP {
+			u.Scheme = SMTPTLS
 		}
 		u.Label, s = label, rest
 	}
-	var ok bool
 	if u.Host, s, ok = cutHost(s); !ok {
 		return URL{}, ErrURL
 	}
@@ -70,6 +110,14 @@ func ParseURL(s string) (URL, error) {
 	return u, nil
 }
 
+// Key gives the key of the credentials that the URL asks for, "" when it asks for none.
+func (u URL) Key() string {
+	if means, _ := u.scheme().traits(); u.Label == "" && means.auth {
+		return u.Host
+	}
+	return u.Label
+}
+
 // cutHost splits off the host and leaves "" or a colon with at least one character.
 func cutHost(s string) (host, rest string, ok bool) {
 	if strings.HasPrefix(s, "[") {
@@ -83,7 +131,7 @@ func cutHost(s string) (host, rest string, ok bool) {
 		if i < 0 {
 			i = len(s)
 		}
-		host, rest, ok = strings.ToLower(s[:i]), s[i:], true
+		host, rest, ok = strings.TrimSuffix(strings.ToLower(s[:i]), "."), s[i:], true
 		if !address.ValidHost(host) {
 			return "", "", false
 		}
@@ -100,12 +148,12 @@ func printable(s string) bool {
 	return true
 }
 
-// port gives the port to connect to.
-func (u URL) port() uint16 {
+// port gives the port to connect to, for TLS from the first byte or for anything else.
+func (u URL) port(smtps bool) uint16 {
 	switch {
 	case u.Port != 0:
 		return u.Port
-	case u.Scheme == SMTPS:
+	case smtps:
 		return 465
 	default:
 		return 25

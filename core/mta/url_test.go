@@ -10,6 +10,7 @@ func TestParseURL(t *testing.T) {
 	}{
 		{"mail.example.com", URL{SMTP, "", "mail.example.com", 0}, true},
 		{"Mail.Example.com:26", URL{SMTP, "", "mail.example.com", 26}, true},
+		{"mail.example.com.:26", URL{SMTP, "", "mail.example.com", 26}, true},
 		{"smtp://192.0.2.1", URL{SMTP, "", "192.0.2.1", 0}, true},
 		{"smtp://[192.0.2.1]:2525", URL{SMTP, "", "192.0.2.1", 2525}, true},
 		{"smtp://[2001:db8::1]:25", URL{SMTP, "", "2001:db8::1", 25}, true},
@@ -18,8 +19,16 @@ func TestParseURL(t *testing.T) {
 		{"smtps://la.bel@mail.example.com", URL{SMTPS, "la.bel", "mail.example.com", 0}, true},
 		{"smtp+notls://localhost", URL{SMTPNoTLS, "", "localhost", 0}, true},
 		{"lmtp://localhost:24", URL{LMTP, "", "localhost", 24}, true},
+		{"tls://mail.example.com", URL{TLS, "", "mail.example.com", 0}, true},
+		{"ssl://mail.example.com:587", URL{SSL, "", "mail.example.com", 587}, true},
+		{"secure://mail.example.com", URL{SSL, "", "mail.example.com", 0}, true},
+		{"tls+auth://mail.example.com", URL{TLSAuth, "", "mail.example.com", 0}, true},
+		{"smtps+auth://label@mail.example.com", URL{SMTPSAuth, "label", "mail.example.com", 0}, true},
+		{"SSL+AUTH://label@[2001:db8::1]", URL{SSLAuth, "label", "2001:db8::1", 0}, true},
+		{"secure+auth://mail.example.com", URL{SSLAuth, "", "mail.example.com", 0}, true},
+		{in: "smtp+auth://mail.example.com"}, {in: "lmtp+auth://mail.example.com:24"}, {in: "insecure://mail.example.com"},
 		{in: "lmtp://localhost"},
-		{in: "smtp://label@mail.example.com"},
+		{"smtp://label@mail.example.com", URL{SMTPTLS, "label", "mail.example.com", 0}, true},
 		{in: "smtp+notls://label@mail.example.com"},
 		{in: "smtps://@mail.example.com"},
 		{in: "smtps://a@b@mail.example.com"},
@@ -36,8 +45,20 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
+func TestKey(t *testing.T) {
+	for in, want := range map[string]string{
+		"smtps://a.example": "", "tls://a.example": "", "secure://a.example": "", "smtp+tls://l@a.example": "l",
+		"tls+auth://A.example:587": "a.example", "smtps+auth://[::1]": "::1", "ssl+auth://l@a.example": "l",
+	} {
+		u, err := ParseURL(in)
+		if err != nil || u.Key() != want {
+			t.Errorf("%s: %q, %v", in, u.Key(), err)
+		}
+	}
+}
+
 func FuzzParseURL(f *testing.F) {
-	for _, s := range []string{"smtp://a:1", "smtps://l@[::1]:2", "lmtp://h:3", "x"} {
+	for _, s := range []string{"smtp://a:1", "smtps://l@[::1]:2", "lmtp://h:3", "secure+auth://h", "x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
