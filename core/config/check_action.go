@@ -33,6 +33,7 @@ func (c *checker) checkAction(d *directive) {
 		}
 	}
 	if !local {
+		c.checkTLS(d)
 		c.checkRelay(d, &a.Relay)
 	}
 	c.cfg.Actions = append(c.cfg.Actions, a)
@@ -68,6 +69,7 @@ func (c *checker) localOption(a *Action, o *option) {
 }
 
 func (c *checker) relayOption(r *Relay, o *option) {
+	c.checkRelayTables(o)
 	switch o.name {
 	case "auth":
 		r.Auth = c.table(o.table, MapKind, o.name)
@@ -98,7 +100,6 @@ func (c *checker) relayOption(r *Relay, o *option) {
 	case "protocols":
 		r.Protocols = o.arg.text
 	case "src":
-		c.checkSources(o.table)
 		r.Src = c.table(o.table, UnknownKind, o.name)
 	case "srs":
 		r.SRS = true
@@ -115,21 +116,10 @@ func (c *checker) checkRelay(d *directive, r *Relay) {
 			c.errorf(o.pos, "\"auth\" needs a relay: write \"host\" or \"domain\" as well")
 		case o.name == "srs" && !c.srsKey:
 			c.errorf(o.pos, "\"srs\" needs a key: write a line \"srs key SECRET\"")
-		case o.name == "tls" && strings.HasPrefix(r.Host, "smtp+notls://"):
+		case (o.name == "host" || o.name == "domain") && r.Auth == "":
+			c.checkLabels(o.table)
+		case o.name == "tls" && strings.HasPrefix(strings.ToLower(r.Host), "smtp+notls://"):
 			c.refuse(o.pos, "\"tls\" and the relay %q exclude each other: write smtp+tls://", r.Host)
-		}
-	}
-}
-
-// checkSources reports what is no address in a list written in place.
-func (c *checker) checkSources(t *tableArg) {
-	if t.ref != "" || t.kind != ListKind {
-		return
-	}
-	for i, e := range t.entries {
-		s := strings.TrimSuffix(strings.TrimPrefix(e.Key, "["), "]")
-		if _, err := netip.ParseAddr(s); err != nil {
-			c.refuse(t.at[i], "source %q is no IP address: write an address of this host", e.Key)
 		}
 	}
 }

@@ -12,6 +12,7 @@ func (c *checker) checkListen(d *directive) {
 	for i := range d.options {
 		c.listenOption(&l, &d.options[i])
 	}
+	c.checkTLS(d)
 	if l.Port == 0 {
 		if l.Port = 25; l.SMTPS {
 			l.Port = 465

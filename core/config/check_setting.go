@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
 // checkSetting takes the lines that set something for the whole server.
@@ -31,6 +33,8 @@ func (c *checker) checkSetting(d *directive) {
 	case "queue ttl":
 		cfg.QueueTTL = c.delay(w)
 	case "smtp ciphers":
+		_, err := tlspolicy.Parse("", w.text)
+		c.refuseError(w.pos, err)
 		cfg.Ciphers = w.text
 	case "smtp max-message-size":
 		cfg.MaxMessageSize = c.size(w)

@@ -130,7 +130,7 @@ table e ldap:/x
 listen on lo smtps verify pki x.example.org filter c
 match auth <t> reject
 match from auth <t> reject
-action aa relay host <t> filter c pki x.example.org ciphers x protocols x
+action aa relay host <t> filter c pki x.example.org ciphers HIGH protocols all
 `
 	cfg, _, err = Parse("smtpd.conf", []byte(rest), nil, includes(map[string]string{"/part": ""}), testEnv)
 	if err != nil {

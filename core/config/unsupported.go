@@ -8,7 +8,6 @@ import "fmt"
 var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
-	"smtp ciphers":      `"smtp ciphers"`,
 	"mta max-deferred":  `"mta max-deferred"`,
 	"proc":              `a filter process`,
 	"filter proc":       `a filter process`,
@@ -33,22 +32,13 @@ var later = map[string]string{
 
 	"listen auth alone":          `"auth" without a table on a listener`,
 	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
-	"listen ciphers":             `"ciphers" on a listener`,
 	"listen filter":              `"filter" on a listener`,
-	"listen protocols":           `"protocols" on a listener`,
 	"listen proxy-v2":            `"proxy-v2" on a listener`,
 	"listen smtps verify":        `"smtps verify" on a listener`,
 	"listen tls-require verify":  `"tls-require verify" on a listener`,
 	"listen socket filter":       `"filter" on the socket`,
 
-	"action auth":       `"auth" in a relay action`,
-	"action ciphers":    `"ciphers" in a relay action`,
-	"action domain":     `"domain" in a relay action`,
-	"action filter":     `"filter" in a relay action`,
-	"action helo-src":   `"helo-src" in a relay action`,
-	"action host table": `"host" with a table in a relay action`,
-	"action pki":        `"pki" in a relay action`,
-	"action protocols":  `"protocols" in a relay action`,
+	"action filter": `"filter" in a relay action`,
 }
 
 // unsupported records what later knows of a directive.
@@ -61,7 +51,7 @@ func (c *checker) unsupported(d *directive) {
 		if o.extra != "" {
 			c.notYet(o.pos, key+" "+o.extra)
 		}
-		if o.table != nil && !(o.name == "host" && o.table.single) {
+		if o.table != nil {
 			c.notYet(o.pos, key+" table")
 		}
 		if o.table == nil {

@@ -96,6 +96,9 @@ func (l *lookupRole) admin(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
+	for _, cfg := range l.cfg.all() {
+		cfg.forgetSources()
+	}
 	l.m.log.Infof("info: Table %q successfully updated", req.Name)
 	r.Reply(nil)
 }

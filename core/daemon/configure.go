@@ -91,7 +91,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatcherConfig, error) {
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
-		MTALimits: cfg.MTALimits, Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
+		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
 	verified := false
 	for _, a := range cfg.Actions {
 		if a.Method != config.RelayMethod {
@@ -100,7 +100,7 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 		d.Relays = append(d.Relays, a)
 		verified = verified || verifies(&a.Relay)
 		for _, t := range cfg.Tables {
-			if t.Name == a.Relay.Src && !slices.ContainsFunc(d.Tables, func(o config.Table) bool { return o.Name == t.Name }) {
+			if t.Name == a.Relay.Src && t.Backend == "static" && !slices.ContainsFunc(d.Tables, func(o config.Table) bool { return o.Name == t.Name }) {
 				d.Tables = append(d.Tables, t)
 			}
 		}
@@ -121,7 +121,8 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 // verifies reports whether a relay trusts the system's authorities; opportunistic TLS is
 // not verified at all.
 func verifies(r *config.Relay) bool {
-	mandatory := r.TLS || strings.HasPrefix(r.Host, "smtp+tls://") || strings.HasPrefix(r.Host, "smtps://")
+	scheme, _, _ := strings.Cut(strings.ToLower(r.Host), "://")
+	mandatory := r.TLS || scheme == "smtp+tls" || scheme == "smtps" || r.HostTable+r.DomainTable != ""
 	return mandatory && !r.NoVerify && r.CA == ""
 }
 

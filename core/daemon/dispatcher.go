@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/smtp"
 	"github.com/godwit-mta/godwit/core/stats"
+	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
 // dispatcherRole runs the SMTP sessions, in and out. It has no files, no keys and no
@@ -253,7 +255,7 @@ func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
 	l.smtp.AuthRequire, l.smtp.AuthDelay = b.Auth, time.Second
 	if b.TLS || b.SMTPS || b.TLSRequire {
-		config, err := serverTLS(b, s.certs)
+		config, err := s.serverTLS(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", b.Pos.File, b.Pos.Line, err)
 		}
@@ -293,19 +295,25 @@ func (d *dispatcherRole) certificates(s *dispatcherSettings) (map[string]*tls.Ce
 
 // serverTLS offers the certificates of a listener. The name that the client asks for is
 // looked for in the certificates, the first one is for everybody else.
-func serverTLS(b *boundListener, certs map[string]*tls.Certificate) (*tls.Config, error) {
+func (s *dispatcherSettings) serverTLS(b *boundListener) (*tls.Config, error) {
 	names := b.PKI
 	if len(names) == 0 {
 		names = []string{b.Hostname, "*"}
 	}
 	var own []tls.Certificate
 	for _, name := range names {
-		if c := certs[name]; c != nil {
+		if c := s.certs[name]; c != nil {
 			own = append(own, *c)
 		}
 	}
 	if len(own) == 0 {
 		return nil, fmt.Errorf("listener with TLS has no pki, and there is none for %q or \"*\"", b.Hostname)
 	}
-	return &tls.Config{Certificates: own, MinVersion: tls.VersionTLS12}, nil
+	policy, err := tlspolicy.Parse(b.Protocols, cmp.Or(b.Ciphers, s.Ciphers))
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{Certificates: own}
+	policy.Apply(c)
+	return c, nil
 }

@@ -38,7 +38,7 @@ type lookupRole struct {
 	hashing *fairGate // for comparing passwords, which takes all that a processor has
 
 	// Questions under way. Tables that take their time do not keep the DNS from answering.
-	tableSlots, dnsSlots chan struct{}
+	tableSlots, routeSlots, dnsSlots chan struct{}
 }
 
 // Limits of what lookup does for others.
@@ -53,6 +53,7 @@ type lookupSettings struct {
 	tables   *table.Set
 	expander *expand.Expander
 	decoys   map[string]*atomic.Pointer[string] // by table of auth: a hash as its users have
+	relays   map[string]*relayTables            // by action
 }
 
 // set gives the tables; those of no configuration are nil.
@@ -66,7 +67,7 @@ func (s *lookupSettings) set() *table.Set {
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()),
-		tableSlots: make(chan struct{}, mostLookups), dnsSlots: make(chan struct{}, mostLookups),
+		tableSlots: make(chan struct{}, mostLookups), routeSlots: make(chan struct{}, mostLookups), dnsSlots: make(chan struct{}, mostLookups),
 		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
 }
 
@@ -100,7 +101,10 @@ func (l *lookupRole) checkTables(s *lookupSettings) error {
 	cfg := &config.Config{Actions: s.Actions, Wrappers: s.Wrappers, SubAddrDelim: s.SubAddrDelim}
 	s.expander, err = expand.New(cfg, expand.Sources{Tables: s.tables, Rules: matcher, Forward: l.forward,
 		DaemonUser: s.DaemonUser, SRS: srsCodec(&s.SRS), Log: l.m.log})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.prepareRelays()
 }
 
 // srsCodec gives nil when there is no key.
@@ -155,6 +159,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.tableSlots, r, func() { l.sender(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.hostname(r) })
+	case r.Kind == kindRoute && from == Dispatcher:
+		bounded(l.routeSlots, r, func() { l.route(r) })
 	case r.Kind == kindUserinfo && from == Parent:
 		bounded(l.tableSlots, r, func() { l.userinfo(r) })
 	case r.Kind == kindAdmin && from == Control:

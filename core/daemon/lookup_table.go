@@ -24,7 +24,7 @@ const retireAfter = 10 * time.Minute
 
 // openTables opens the tables of a configuration and starts the programs that serve some.
 func (l *lookupRole) openTables(s *lookupSettings) (*table.Set, error) {
-	src := table.Sources{Users: systemUsers{}, OpenFile: l.openFile, Log: l.m.log, Before: l.cfg.get(0).set(),
+	src := table.Sources{Users: systemUsers{}, OpenFile: l.openFile, Valid: validEntry, Log: l.m.log, Before: l.cfg.get(0).set(),
 		Facts: table.Facts{Hostname: s.Hostname, Addresses: s.Interfaces, SubAddrDelim: s.SubAddrDelim}}
 	src.Open = func(t config.Table) (table.Table, error) {
 		if !served(&t) {

@@ -40,6 +40,7 @@ const (
 	kindAuth      // authRequest; answer foundReply
 	kindSender    // senderRequest; answer foundReply
 	kindAddrName  // addrNameRequest; answer foundReply
+	kindRoute     // routeRequest; answer routeReply
 
 	// lookup -> queue, and the queue's own notices by way of lookup
 	kindEnvelopes // newEnvelopes
@@ -234,6 +235,41 @@ type foundReply struct {
 	Value         string
 }
 
+// routeRequest asks where a message of a relay action with tables goes. Domains are those of
+// its recipients, when the action has a table for them.
+type routeRequest struct {
+	Generation uint64
+	Action     string
+	Domains    []string
+	Message    envelope.MessageID
+	Retry      int // attempts so far
+	// Local are this host's addresses, when the action has names for them and leaves it to
+	// the system to choose one.
+	Local []netip.Addr
+}
+
+// routeReply has a route for each domain, otherwise one. Error is about all.
+type routeReply struct {
+	Error   string
+	Routes  []route
+	Sources []routeSource
+}
+
+// route is a relay URL with its credentials, or why there is none. The URL is empty where
+// mail exchangers decide.
+type route struct {
+	Error          string
+	URL            string
+	Auth           bool
+	User, Password string
+}
+
+// routeSource is an address to connect from and the name in EHLO, "" for the usual one.
+type routeSource struct {
+	Addr netip.Addr
+	Helo string
+}
+
 type reserveRequest struct{ N int }
 
 type reserveReply struct{ IDs []envelope.MessageID }
@@ -395,6 +431,7 @@ type dispatcherConfig struct {
 	MaxMails       int
 	Listeners      []boundListener // in the order of the sockets
 	Socket         config.SocketListener
+	Ciphers        string     // of listeners that have none of their own
 	Chains         []namedPEM // certificates of the pkis
 	CAs            []namedPEM
 	SystemCAs      []byte

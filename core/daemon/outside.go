@@ -35,13 +35,13 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 		if t.Backend != "static" && t.Backend != "file" && t.Backend != "db" {
 			continue
 		}
-		if _, err := table.NewSet([]config.Table{t}, table.Sources{}); err != nil {
+		if _, err := table.NewSet([]config.Table{t}, table.Sources{Valid: validEntry}); err != nil {
 			warn(t.Pos, err)
 			continue
 		}
 		good = append(good, t)
 	}
-	set, err := table.NewSet(good, table.Sources{})
+	set, err := table.NewSet(good, table.Sources{Valid: validEntry})
 	if err != nil {
 		return list // not reached: each of them could be read
 	}

@@ -242,7 +242,7 @@ func (q *queueRole) place(e *envelope.Envelope) (scheduler.Kind, string) {
 	case envelope.MDA:
 		return scheduler.Local, e.Dispatcher + "\x00" + e.MDAUser
 	}
-	if a := q.settings().actions[e.Dispatcher]; a != nil && a.Relay.Host != "" {
+	if a := q.settings().actions[e.Dispatcher]; a != nil && a.Relay.Host+a.Relay.HostTable != "" {
 		return scheduler.Relay, e.Dispatcher
 	}
 	return scheduler.Relay, e.Dispatcher + "\x00" + e.Dest.Domain
@@ -262,6 +262,7 @@ func (q *queueRole) schedule() {
 			if len(batches) == 0 {
 				break
 			}
+			batches = q.joined(batches)
 			for i := range batches {
 				q.start(&batches[i])
 			}

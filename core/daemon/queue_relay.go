@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
@@ -44,6 +45,36 @@ func (q *queueRole) flying(id envelope.ID) (e envelope.Envelope, ok bool) {
 		return *p, true
 	}
 	return e, false
+}
+
+// joined puts the batches of a message into one whose action has a table of relays by
+// domain: several domains may have the same relay. They take turns by domain all the same,
+// so that one relay that hangs does not hold up the others.
+func (q *queueRole) joined(batches []scheduler.Batch) []scheduler.Batch {
+	type place struct {
+		action  string
+		message envelope.MessageID
+	}
+	var firsts map[place]int
+	out := batches[:0]
+	for _, b := range batches {
+		action, _, _ := strings.Cut(b.Group, "\x00")
+		if a := q.settings().actions[action]; b.Kind != scheduler.Relay || b.Expired || a == nil || a.Relay.DomainTable == "" {
+			out = append(out, b)
+			continue
+		}
+		at := place{action, b.Message}
+		if i, ok := firsts[at]; ok {
+			out[i].IDs = append(slices.Clone(out[i].IDs), b.IDs...)
+			continue
+		}
+		if firsts == nil {
+			firsts = make(map[place]int)
+		}
+		firsts[at] = len(out)
+		out = append(out, b)
+	}
+	return out
 }
 
 // relay hands a batch to the dispatcher.

@@ -19,6 +19,7 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/mta"
+	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
 // relayer is the outgoing half of the dispatcher: it gives the queue's tasks to the MTA
@@ -32,15 +33,17 @@ type relayer struct {
 
 // relaySettings are the relay actions of a configuration.
 type relaySettings struct {
-	actions map[string]*mta.Relay
-	limits  map[string]mta.Limits // by domain, in lower case
-	local   []netip.Addr
+	generation uint64
+	actions    map[string]*relayAction
+	limits     map[string]mta.Limits // by domain, in lower case
+	local      []netip.Addr
 }
 
 func (r *relayer) init(d *dispatcherRole) { r.d = d }
 
 func (r *relayer) prepare(s *dispatcherSettings) error {
-	next := &relaySettings{actions: make(map[string]*mta.Relay), limits: make(map[string]mta.Limits), local: s.Interfaces}
+	next := &relaySettings{generation: s.Generation, actions: make(map[string]*relayAction),
+		limits: make(map[string]mta.Limits), local: s.Interfaces}
 	for _, l := range s.MTALimits {
 		next.limits[strings.ToLower(l.Domain)] = limits(&l)
 	}
@@ -50,7 +53,7 @@ func (r *relayer) prepare(s *dispatcherSettings) error {
 		if err != nil {
 			return fmt.Errorf("%s:%d: action %q: %w", a.Pos.File, a.Pos.Line, a.Name, err)
 		}
-		next.actions[a.Name] = relay
+		next.actions[a.Name] = newRelayAction(relay, &a.Relay)
 	}
 	r.next = next
 	return nil
@@ -84,17 +87,17 @@ func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Rel
 		}
 		r.URL = u
 	}
-	roots, err := d.roots(o.CA)
+	config, err := d.clientTLS(o)
 	if err != nil {
 		return nil, err
 	}
-	r.TLSConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	r.TLSConfig = config
 	for _, t := range d.Tables {
 		if t.Name != o.Src {
 			continue
 		}
 		for _, e := range t.Entries {
-			addr, err := netip.ParseAddr(strings.Trim(e.Key, "[]"))
+			addr, err := parseSource(e.Key)
 			if err != nil {
 				return nil, fmt.Errorf("source address %q: %w", e.Key, err)
 			}
@@ -102,6 +105,29 @@ func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Rel
 		}
 	}
 	return r, nil
+}
+
+// clientTLS makes the settings of TLS. A certificate is shown to every server that asks for
+// one; its key stays in the crypto process.
+func (d *dispatcherSettings) clientTLS(o *config.Relay) (*tls.Config, error) {
+	roots, err := d.roots(o.CA)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := tlspolicy.Parse(o.Protocols, o.Ciphers)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{RootCAs: roots}
+	policy.Apply(c)
+	if o.PKI != "" {
+		cert := d.certs[o.PKI]
+		if cert == nil {
+			return nil, fmt.Errorf("there is no pki %q", o.PKI)
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+	}
+	return c, nil
 }
 
 // roots gives the authorities that a relay trusts: those of its ca, otherwise the
@@ -137,18 +163,26 @@ func (r *relayer) task(req *ipc.Request) {
 		return
 	}
 	cfg := r.cfg.Load()
-	opts := cfg.actions[t.Action]
-	if opts == nil {
-		r.refuse(&t, fmt.Sprintf("no relay action %q in the configuration", t.Action))
-		return
+	a := cfg.actions[t.Action]
+	switch {
+	case a == nil:
+		r.refuse(&mta.Relay{Name: t.Action}, &t, fmt.Sprintf("no relay action %q in the configuration", t.Action))
+	case a.asks:
+		req.Go(func() { r.route(cfg, a, &t) })
+	default:
+		r.submit(cfg, a.Relay, &t)
 	}
+}
+
+// submit hands a message to the MTA.
+func (r *relayer) submit(cfg *relaySettings, opts *mta.Relay, t *relayTask) {
 	first := t.Envelopes[0]
 	if l, ok := cfg.limits[first.Dest.Domain]; ok && opts.URL.Host == "" && first.Dest.Domain != "" {
 		own := *opts
 		own.Limits = l
 		opts = &own
 	}
-	m := &mta.Message{ID: first.ID.Message(), Sender: t.Sender, EnvID: first.EnvID, Ret: first.Ret}
+	m := t.message()
 	if t.Body != nil {
 		m.Body.Bytes = t.Body
 	} else {
@@ -158,19 +192,24 @@ func (r *relayer) task(req *ipc.Request) {
 		}
 		m.Body.File, m.Body.Size, m.Close = body, t.Size, body.close
 	}
+	r.mta.Submit(m, opts)
+}
+
+// message is the task without its body.
+func (t *relayTask) message() *mta.Message {
+	first := t.Envelopes[0]
+	m := &mta.Message{ID: first.ID.Message(), Sender: t.Sender, EnvID: first.EnvID, Ret: first.Ret}
 	for _, e := range t.Envelopes {
 		m.Recipients = append(m.Recipients, mta.Recipient{ID: e.ID, Dest: e.Dest, Rcpt: e.Rcpt, Notify: e.Notify,
 			ORcpt: e.ORcpt, Created: e.Created})
 	}
-	r.mta.Submit(m, opts)
+	return m
 }
 
-func (r *relayer) refuse(t *relayTask, why string) {
-	res := make([]envelope.Result, len(t.Envelopes))
-	for i, e := range t.Envelopes {
-		res[i] = envelope.Result{ID: e.ID, Status: envelope.TempFail, Text: why}
-	}
-	r.results(res)
+// refuse makes the recipients of a message wait for another attempt.
+func (r *relayer) refuse(opts *mta.Relay, t *relayTask, why string) {
+	r.d.m.log.Warnf("relay: action %q: message %s: %s", t.Action, t.Envelopes[0].ID.Message(), why)
+	r.mta.Refuse(t.message(), opts, why)
 }
 
 // results tells the queue what became of recipients.

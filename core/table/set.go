@@ -167,6 +167,12 @@ func (s *Set) Fetch(ctx context.Context, name string, service Service) (string, 
 	return t.Fetch(ctx, service)
 }
 
+// InMemory reports whether List gives the entries of a table without asking anybody.
+func (s *Set) InMemory(name string) bool {
+	_, ok := s.tables[name].(lister)
+	return ok
+}
+
 // List gives at most most entries of a table that Fetch would give, in order and each once.
 // For a table that can only be asked for the next one, these are those up to the first that
 // comes again.
