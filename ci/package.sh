@@ -111,6 +111,8 @@ l root/root /usr/bin/newaliases $2smtpctl
 -rw-r--r-- root/root /usr/share/man/man8/sendmail.8.gz
 -rw-r--r-- root/root /usr/share/man/man8/smtpd-service.8.gz
 -rw-r--r-- root/root /usr/share/man/man5/smtpd.conf.5.gz
+-rw-r--r-- root/root /usr/share/man/man5/aliases.5.gz
+-rw-r--r-- root/root /usr/share/man/man5/forward.5.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-tables.7.gz
 -rw-r--r-- root/root /usr/share/doc/godwit/copyright
 drwxr-xr-x root/root /var/lib/smtpd/empty

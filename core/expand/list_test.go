@@ -81,6 +81,33 @@ func TestParseLines(t *testing.T) {
 	if len(list) != 3 || err != nil {
 		t.Errorf("%v, %v", list, err)
 	}
+	for content, want := range map[string]string{
+		"# empty lines are ignored\n\nuser@example.com\t   # anything after # is ignored\n\"|/path/to/examplemda\"\n": "address user@example.com;pipe /path/to/examplemda",
+		"a, \\\n  b,\\\nc # d \\\ne":        "user a;user b;user c;user e",
+		"# a \\\nb":                         "user b",
+		"#a\n,#b\na,#c\n":                   "user a",
+		"a#b@example.org, \\#c@example.org": "address a#b@example.org;address #c@example.org",
+		"\"|prog # a\", b # c":              "pipe prog # a;user b",
+		"|prog '# a' # b":                   "pipe prog '# a'",
+		"error:550 call # 5":                "error 550 call # 5",
+		"o'neil@example.org # it's":         "address o'neil@example.org",
+		"\\\\\\bob":                         "",
+	} {
+		list, err := parseLines([]byte(content), 10)
+		var got []string
+		for _, x := range list {
+			got = append(got, strings.Replace(x.String(), "pipe |", "pipe ", 1))
+		}
+		if strings.Join(got, ";") != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v, want %q", content, got, err, want)
+		}
+	}
+	if _, err := parseLines([]byte("a, \\"), 3); err == nil {
+		t.Error("a backslash at the end of the file taken")
+	}
+	if _, err := parseLines([]byte(strings.Repeat("a,\\\n", maxLine)), 1<<20); err == nil {
+		t.Error("lines joined without a limit")
+	}
 	if _, err := parseLines([]byte("a,b,c\nd"), 3); err == nil {
 		t.Error("four of three destinations taken")
 	}

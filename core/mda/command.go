@@ -88,12 +88,12 @@ func prepare(ctx context.Context, j *Job, input *guardedInput, out io.Writer, pa
 func (j *Job) environment() []string {
 	env := []string{
 		"PATH=" + defaultPath,
-		"DOMAIN=" + j.Dest.Domain,
+		"DOMAIN=" + j.Rcpt.Domain,
 		"HOME=" + j.Home,
 		"ORIGINAL_RECIPIENT=" + j.Rcpt.String(),
 		"RECIPIENT=" + j.Dest.String(),
 		"SHELL=" + shell,
-		"LOCAL=" + j.Dest.Local,
+		"LOCAL=" + j.Rcpt.Local,
 		"LOGNAME=" + j.User,
 		"USER=" + j.User,
 		"SENDER=" + j.Sender.String(),

@@ -70,7 +70,7 @@ func TestCommandSees(t *testing.T) {
 	if got, want := readFile(t, filepath.Join(dir, "args")), script+"\none\ntwo\n"; got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}
-	want := []string{"DOMAIN=example.org", "EXTENSION=tag", "HOME=/home/alice", "LOCAL=alice+tag",
+	want := []string{"DOMAIN=env.example.org", "EXTENSION=tag", "HOME=/home/alice", "LOCAL=alice+tag",
 		"LOGNAME=alice", "ORIGINAL_RECIPIENT=alice+tag@env.example.org", "PATH=/usr/bin:/bin",
 		"RECIPIENT=alice+tag@example.org", "SENDER=s@example.com", "SHELL=/bin/sh", "USER=alice"}
 	var got []string
