@@ -376,6 +376,30 @@ func TestProgramHangs(t *testing.T) {
 	}
 }
 
+// Only who answers nothing at all hangs, or who never answers one request.
+func TestProgramPatience(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		sent, last time.Duration // before now
+		want       bool
+	}{
+		{1 * time.Second, 1 * time.Second, false},
+		{30 * time.Second, 1 * time.Second, false}, // one after the other, slowly
+		{30 * time.Second, 11 * time.Second, true},
+		{99 * time.Second, 1 * time.Second, false},
+		{101 * time.Second, 1 * time.Second, true},
+	} {
+		c := &programConn{patience: 10 * time.Second, last: now.Add(-tt.last), waiting: map[string]*question{"1": {sent: now.Add(-tt.sent)}}}
+		if got := c.hangs(now); got != tt.want {
+			t.Errorf("asked %s ago, last answer %s ago: %t", tt.sent, tt.last, got)
+		}
+	}
+	idle := &programConn{patience: 10 * time.Second, last: now.Add(-time.Hour)}
+	if idle.hangs(now) {
+		t.Error("a program that was asked nothing hangs")
+	}
+}
+
 // An asker who gives up leaves nothing behind that a late answer could upset.
 func TestProgramLateAnswer(t *testing.T) {
 	gaveUp := make(chan struct{})
