@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -361,5 +362,35 @@ insert into users values('al', 7011, 7011, '` + home("alice") + `'), ('bo', 7012
 		if out, err := d.ctl("update", "table", name); err != nil {
 			t.Errorf("update %s: %s", name, out)
 		}
+	}
+}
+
+// TestTableAuth: passwords are compared with what a program of others says, or by a program
+// that does it itself and gets them as they were sent.
+func TestTableAuth(t *testing.T) {
+	ca := newAuthority(t)
+	conf := filepath.Join(ca.dir, "users")
+	plain := func(password string) string {
+		return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+password))
+	}
+	hash := strings.Fields(encrypt(t, "ann", "Ann|PW"))[1]
+	for name, text := range map[string]string{
+		"passwd": "ann:" + hash + ":7011:7011::" + home("alice") + ":/bin/sh\n",
+		"test":   "register auth\nregister credentials\nentry auth ann:Ann|PW\n",
+	} {
+		if _, err := os.Stat(filepath.Join(libexec(), "table-"+name)); err != nil {
+			t.Logf("no table-%s: %v", name, err)
+			continue
+		}
+		d := startAuth(t, ca, name+":"+write(t, conf, text))
+		c := dial(t, "127.0.0.1:587")
+		c.ask("250", "EHLO client.test")
+		c.startTLS(ca.client("mx.godwit.test"))
+		c.ask("250", "EHLO client.test")
+		c.ask("535", "%s", plain("wrong"))
+		c.ask("535", "%s", plain("ann|pw"))
+		c.ask("235", "%s", plain("Ann|PW"))
+		c.ask("221", "QUIT")
+		d.stop()
 	}
 }
