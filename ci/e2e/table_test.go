@@ -92,7 +92,7 @@ func TestTableMisbehaves(t *testing.T) {
 		}
 	}
 	d.waitLog(`table "die": program exited with status 1`)
-	d.waitLog(`table "message"`, `no database\x1b[2J today`)
+	d.waitLog("table message: its program", `no database\x1b[2J today`)
 	if got := rcpt(t, "joe@good.test"); !strings.HasPrefix(got, "250") {
 		t.Errorf("another table, in the end: %s", got)
 	}

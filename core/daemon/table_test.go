@@ -120,7 +120,7 @@ func TestUpdateTableProgram(t *testing.T) {
 	}
 	l.log.wait(t, 0, `^info: Table "t" successfully updated$`)
 	l.serve("script", tableScript, programData+"broken\n")
-	if err := l.ask(update, nil); err == nil || !strings.Contains(err.Error(), `the program answered the error "broken"`) {
+	if err := l.ask(update, nil); err == nil || !strings.Contains(err.Error(), `its program answered the error "broken"`) {
 		t.Errorf("update: %v", err)
 	}
 	if err := l.ask(control.Request{Op: control.UpdateTable, Name: "nosuch"}, nil); err == nil {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/config"
@@ -77,7 +78,7 @@ func (r *Rules) matches(ctx context.Context, rule *config.Rule, s *Session, dest
 			}
 			var err error
 			if met, err = r.tables.Match(ctx, c.Table, c.asked(), key); err != nil {
-				return false, err
+				return false, fmt.Errorf("table %s: %w", c.Table, err)
 			}
 		}
 		if met == c.Not {

@@ -173,7 +173,7 @@ func (p *Program) Retire(idle time.Duration) {
 func (p *Program) ask(ctx context.Context, verb string, service Service, key string) (result, error) {
 	if p.asking.Add(1) > mostAsking {
 		p.asking.Add(-1)
-		return result{}, fmt.Errorf("table %q: too many wait for the program", p.Table)
+		return result{}, errors.New("its program has too many requests waiting")
 	}
 	defer p.asking.Add(-1)
 	p.used.Store(time.Now().Unix())
@@ -181,7 +181,7 @@ func (p *Program) ask(ctx context.Context, verb string, service Service, key str
 	conn, err := p.conn, p.down
 	p.mu.Unlock()
 	if conn == nil {
-		return result{}, fmt.Errorf("table %q does not answer: %w", p.Table, err)
+		return result{}, fmt.Errorf("its program does not run: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.patience)
 	defer cancel()
@@ -190,7 +190,7 @@ func (p *Program) ask(ctx context.Context, verb string, service Service, key str
 		err = r.err
 	}
 	if err != nil {
-		return result{}, fmt.Errorf("table %q: %s: %w", p.Table, verb, err)
+		return result{}, fmt.Errorf("its program %w", err)
 	}
 	return r, nil
 }
@@ -205,7 +205,7 @@ func (p *Program) find(ctx context.Context, verb string, service Service, key st
 			continue // no table has it
 		}
 		if strings.ContainsAny(k, "\r\n\x00") {
-			return result{}, fmt.Errorf("table %q: a key with a line end in it cannot be asked for", p.Table)
+			return result{}, errors.New("a key with a line end in it cannot be asked for")
 		}
 		if r, err = p.ask(ctx, verb, service, k); err != nil || r.found {
 			return r, err
@@ -298,7 +298,7 @@ func (p *Program) Prepare(service Service) error {
 	case p.needed[service]:
 		return nil
 	case p.conn == nil:
-		return fmt.Errorf("table %q does not answer: %w", p.Table, p.down)
+		return fmt.Errorf("table %q: its program does not run: %w", p.Table, p.down)
 	case !p.conn.services[service]:
 		return fmt.Errorf("table %q: its program does not serve %s, only %s", p.Table, service, p.conn.serves())
 	}

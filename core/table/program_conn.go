@@ -220,7 +220,7 @@ func (c *programConn) ask(ctx context.Context, verb string, service Service, key
 	case <-c.done:
 		return result{}, c.failure()
 	case <-ctx.Done():
-		return result{}, errors.New("too many requests wait for the program")
+		return result{}, errors.New("has too many requests waiting")
 	}
 	q := &question{verb: verb, result: make(chan result, 1)}
 	c.send(q, service, key)
@@ -235,7 +235,7 @@ func (c *programConn) ask(ctx context.Context, verb string, service Service, key
 			return result{}, c.failure()
 		}
 	case <-ctx.Done():
-		return result{}, errors.New("no answer in time")
+		return result{}, errors.New("did not answer in time")
 	}
 }
 

@@ -83,9 +83,9 @@ func parseResult(verb, res string) (r result, err error) {
 	word, value, valued := strings.Cut(res, "|")
 	switch {
 	case word == "error":
-		r.err = errors.New("the program answered an error")
+		r.err = errors.New("answered an error")
 		if value != "" {
-			r.err = fmt.Errorf("the program answered the error %q", abbreviate(value))
+			r.err = fmt.Errorf("answered the error %q", abbreviate(value))
 		}
 	case word == "ok" && !valued && verb == verbUpdate:
 	case verb == verbUpdate:
@@ -94,9 +94,9 @@ func parseResult(verb, res string) (r result, err error) {
 	case word == "found" && verb == verbCheck:
 		r.found = true // what is told besides does not matter
 	case word == "found" && value == "":
-		r.err = errors.New("the program answered found without a value")
+		r.err = errors.New("answered found without a value")
 	case word == "found" && strings.ContainsFunc(value, control):
-		r.err = errors.New("the program answered a value with control characters")
+		r.err = errors.New("answered a value with control characters")
 	case word == "found":
 		r.found, r.value = true, value
 	default:

@@ -248,8 +248,8 @@ func TestProgramAnswers(t *testing.T) {
 		{"lookup", "found|x", "x", true, ""},
 		{"lookup", "found|a|b|", "a|b|", true, ""},
 		{"lookup", "not-found", "", false, ""},
-		{"lookup", "error", "", false, "the program answered an error"},
-		{"lookup", "error|no database", "", false, `the program answered the error "no database"`},
+		{"lookup", "error", "", false, "its program answered an error"},
+		{"lookup", "error|no database", "", false, `its program answered the error "no database"`},
 		{"lookup", "found", "", false, "found without a value"},
 		{"lookup", "found|", "", false, "found without a value"},
 		{"lookup", "found|a\x00b", "", false, "control characters"},
@@ -509,7 +509,7 @@ func TestProgramDown(t *testing.T) {
 		if err == nil {
 			t.Fatal("an answer from nobody")
 		}
-		if strings.Contains(err.Error(), `table "t" does not answer: the program closed its output`) {
+		if strings.Contains(err.Error(), "its program does not run: the program closed its output") {
 			break
 		}
 	}
