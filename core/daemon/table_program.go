@@ -27,6 +27,8 @@ const (
 	mostTablePrograms = 128             // of one set, those of earlier configurations and of those that end included
 	programGrace      = 2 * time.Second // from the end of the input to SIGTERM, and from that to SIGKILL
 	maxStderrLine     = 1000            // octets of a line that a program writes to standard error
+	mostStderrLines   = 100             // that are logged in each stderrSpan
+	stderrSpan        = 10 * time.Second
 )
 
 // tablePrograms are the running programs of one set.
@@ -229,14 +231,25 @@ func (t *tablePrograms) end() {
 }
 
 // logStderr logs what the program of a table writes to standard error. Long lines are cut
-// into several.
+// into several; a program that writes too many loses some.
 func logStderr(log *trace.Logger, table string, r io.ReadCloser) {
 	defer r.Close()
 	lines := bufio.NewReaderSize(r, maxStderrLine)
+	var since time.Time
+	count := 0
 	for {
 		line, _, err := lines.ReadLine()
-		if len(line) > 0 {
+		if now := time.Now(); now.Sub(since) > stderrSpan {
+			since, count = now, 0
+		}
+		switch {
+		case len(line) == 0:
+		case count < mostStderrLines:
+			count++
 			log.Infof("table %q: %s", table, line)
+		case count == mostStderrLines:
+			count++
+			log.Warnf("table %q: its program writes too much to standard error", table)
 		}
 		if err != nil {
 			return

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/control"
+	"github.com/godwit-mta/godwit/core/trace"
 	"github.com/godwit-mta/godwit/platform"
 )
 
@@ -192,6 +194,19 @@ func TestGrants(t *testing.T) {
 	}
 	if g.file("/a") {
 		t.Error("a file of a configuration that nobody uses any more")
+	}
+}
+
+// A program that floods the log does not get far.
+func TestTableStderr(t *testing.T) {
+	w := &watch{more: make(chan struct{})}
+	text := strings.Repeat("x", maxStderrLine+1) + "\n\n" + strings.Repeat("line\n", 10*mostStderrLines)
+	logStderr(trace.New(w), "t", io.NopCloser(strings.NewReader(text)))
+	if len(w.lines) != mostStderrLines+1 || len(w.lines[0]) != len(`table "t": `)+maxStderrLine || w.lines[1] != `table "t": x` {
+		t.Errorf("%d lines: %.60q", len(w.lines), w.lines)
+	}
+	if last := w.lines[len(w.lines)-1]; last != `warn: table "t": its program writes too much to standard error` {
+		t.Errorf("%q", last)
 	}
 }
 
