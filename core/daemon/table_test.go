@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -229,5 +230,20 @@ func TestTableProgramPath(t *testing.T) {
 		if err != nil && err.Error() != fmt.Sprintf("there is no program %s/table-%s", a, backend) {
 			t.Error(err)
 		}
+	}
+}
+
+func TestTooManyTablePrograms(t *testing.T) {
+	p := tablePrograms{running: make(map[uint64]*tableProgram)}
+	for id := range uint64(mostTablePrograms) {
+		p.running[id] = &tableProgram{}
+	}
+	if _, _, err := p.start("t", exec.Command("/bin/false"), nil); err == nil || !strings.Contains(err.Error(), "more than 128") {
+		t.Errorf("one too many: %v", err)
+	}
+	clear(p.running)
+	p.end()
+	if _, _, err := p.start("t", exec.Command("/bin/false"), nil); !errors.Is(err, errEnding) {
+		t.Errorf("after the end: %v", err)
 	}
 }
