@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type Sources struct {
 type Set struct {
 	tables map[string]Table
 	facts  Facts
+	log    *trace.Logger
 }
 
 // NewSet reads the declared tables and adds the built-in ones. It reports every table
@@ -51,7 +53,7 @@ func NewSet(tables []config.Table, src Sources) (*Set, error) {
 	if src.OpenFile == nil {
 		src.OpenFile = owner.Open
 	}
-	s := &Set{tables: builtin(src.Facts), facts: src.Facts}
+	s := &Set{tables: builtin(src.Facts), facts: src.Facts, log: src.Log}
 	if src.Users != nil {
 		s.tables[config.GetPwNam] = systemUsers{src.Users}
 	}
@@ -146,7 +148,11 @@ func (s *Set) Lookup(ctx context.Context, name string, service Service, key stri
 	if err != nil {
 		return "", false, err
 	}
-	return t.Lookup(ctx, service, key)
+	value, found, err := t.Lookup(ctx, service, key)
+	if s.traced() {
+		s.tell("lookup", t, name, service, key, valueText(service, value, found), err)
+	}
+	return value, found, err
 }
 
 // Match reports whether an entry of a table covers key.
@@ -155,7 +161,11 @@ func (s *Set) Match(ctx context.Context, name string, service Service, key strin
 	if err != nil {
 		return false, err
 	}
-	return t.Match(ctx, service, key)
+	found, err := t.Match(ctx, service, key)
+	if s.traced() {
+		s.tell("match", t, name, service, key, strconv.FormatBool(found), err)
+	}
+	return found, err
 }
 
 // Fetch gives the next entry of a table.
@@ -164,7 +174,11 @@ func (s *Set) Fetch(ctx context.Context, name string, service Service) (string, 
 	if err != nil {
 		return "", false, err
 	}
-	return t.Fetch(ctx, service)
+	value, found, err := t.Fetch(ctx, service)
+	if s.traced() {
+		s.tell("fetch", t, name, service, "", valueText(service, value, found), err)
+	}
+	return value, found, err
 }
 
 // InMemory reports whether List gives the entries of a table without asking anybody.
