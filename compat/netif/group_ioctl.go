@@ -20,6 +20,9 @@ type groupRequest struct {
 	_      [16 - unsafe.Sizeof(uintptr(0))]byte
 }
 
+// The number of an ioctl has the size of its argument in it.
+var _ [0]struct{} = [unsafe.Sizeof(groupRequest{}) - unix.SIOCGIFGMEMB>>16&0x1fff]struct{}{}
+
 type groupMember [unix.IFNAMSIZ]byte
 
 // group gives the interfaces of a group of the system: SIOCGIFGMEMB, first for the length

@@ -167,19 +167,25 @@ func (p *parent) makeRoom(s *set, plan *listenPlan) bool {
 	return true
 }
 
+// sendAddresses tells lookup, then the dispatcher. An error of the dispatcher means that it
+// goes on as before; when it does not answer, nobody knows, and all start again.
 func (p *parent) sendAddresses(s *set, msg *addresses) error {
 	ctx, cancel := context.WithTimeout(context.Background(), setupWait)
 	defer cancel()
+	if err := s.members[Lookup].conn.Call(ctx, kindAddresses, &addresses{Interfaces: msg.Interfaces}, nil); err != nil {
+		return err
+	}
 	conn := s.members[Dispatcher].conn
 	for _, f := range p.bound.copies(msg.Added) {
 		if err := conn.Send(kindListener, nil, f); err != nil {
 			return err
 		}
 	}
-	if err := conn.Call(ctx, kindAddresses, msg, nil); err != nil {
-		return err
+	err := conn.Call(ctx, kindAddresses, msg, nil)
+	if ctx.Err() != nil {
+		s.gone(s.members[Dispatcher], "did not take up the addresses")
 	}
-	return s.members[Lookup].conn.Call(ctx, kindAddresses, &addresses{Interfaces: msg.Interfaces}, nil)
+	return err
 }
 
 // changed compares two lists of listeners. An address that goes from one line of the
