@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godwit-mta/godwit/compat/user"
 )
@@ -80,6 +81,56 @@ func TestReadForward(t *testing.T) {
 				t.Errorf("%q, %v, %v", content, found, err)
 			}
 		})
+	}
+}
+
+// TestForwardCache: an answer is good as long as the file looks the same, and not for long.
+func TestForwardCache(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, forwardName)
+	if err := write("joe\n", 0o600)(dir, path); err != nil {
+		t.Fatal(err)
+	}
+	u := user.User{Name: "joe", UID: 1000, Home: dir}
+	now := time.Now()
+	look := func() os.FileInfo {
+		ask, file, err := mayForward(u)
+		if !ask || err != nil {
+			t.Fatalf("mayForward: %v, %v", ask, err)
+		}
+		return file
+	}
+	c := forwardCache{}
+	c.put(u, look(), &forwardReply{Found: true, Content: []byte("joe\n")}, now)
+	if reply, ok := c.get(u, look(), now); !ok || !reply.Found {
+		t.Error("forgotten at once")
+	}
+	if _, ok := c.get(u, look(), now.Add(forwardAge)); ok {
+		t.Error("remembered for ever")
+	}
+	if _, ok := c.get(user.User{Name: "joe", UID: 1001, Home: dir}, look(), now); ok {
+		t.Error("given to another user")
+	}
+	if _, ok := c.get(u, nil, now); ok {
+		t.Error("given for a file that root cannot see")
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := c.get(u, look(), now); ok {
+		t.Error("given after a change of the mode")
+	}
+	for i := range 3 * forwardMemory {
+		c.put(user.User{UID: uint32(i), Home: dir}, look(), &forwardReply{}, now)
+	}
+	if len(c.files) > forwardMemory {
+		t.Errorf("%d files remembered", len(c.files))
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if ask, _, err := mayForward(u); ask || err != nil {
+		t.Errorf("without a file: %v, %v", ask, err)
 	}
 }
 

@@ -51,7 +51,8 @@ type parent struct {
 	stopping   bool          // nothing is reloaded any more
 	slots      chan struct{} // requests of members under way
 	readers    chan struct{} // processes that read users' files
-	admin      chan func()   // runs in the parent's loop
+	forwards   forwardCache
+	admin      chan func() // runs in the parent's loop
 	failures   int
 	generation uint64 // of the configuration that was prepared last
 }

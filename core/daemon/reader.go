@@ -33,20 +33,34 @@ func (p *parent) forward(s *set, r *ipc.Request) {
 	}
 	u := user.User{Name: req.User, UID: req.UID, GID: req.GID, Home: req.Home}
 	reply := &forwardReply{}
-	var err error
-	if !p.root || u.UID == 0 {
+	if p.root && u.UID != 0 {
+		p.askForward(s, u, reply)
+	} else {
 		reply.fill(readForward(u))
-	} else if ask, problem := mayForward(u); problem != nil {
-		reply.fill(nil, false, problem)
-	} else if ask {
-		if err = p.readAs(s, u, reply); err != nil {
-			reply.Error = err.Error()
-		}
 	}
 	if reply.Error != "" {
 		p.log.Warnf("forward file of %s: %s", req.User, reply.Error)
 	}
 	r.Reply(reply)
+}
+
+// askForward lets a process of the user read the file, unless root sees that there is none
+// or that it is as it was a moment ago.
+func (p *parent) askForward(s *set, u user.User, reply *forwardReply) {
+	ask, file, err := mayForward(u)
+	if !ask {
+		reply.fill(nil, false, err)
+		return
+	}
+	if known, ok := p.forwards.get(u, file, time.Now()); ok {
+		*reply = known
+		return
+	}
+	if err := p.readAs(s, u, reply); err != nil {
+		reply.fill(nil, false, err)
+		return
+	}
+	p.forwards.put(u, file, reply, time.Now())
 }
 
 func (reply *forwardReply) fill(content []byte, found bool, err error) {
@@ -56,23 +70,23 @@ func (reply *forwardReply) fill(content []byte, found bool, err error) {
 	}
 }
 
-// mayForward says whether a user may have a .forward, as far as root can see. What root
-// cannot see is asked of the user.
-func mayForward(u user.User) (bool, error) {
+// mayForward says whether the user has to be asked for a .forward, and what root sees of
+// it. What root cannot see is asked of the user.
+func mayForward(u user.User) (ask bool, file fs.FileInfo, err error) {
 	if !filepath.IsAbs(u.Home) {
-		return false, nil
+		return false, nil, nil
 	}
 	st, err := os.Stat(u.Home)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return false, nil, nil
 	case err != nil:
-		return true, nil
+		return true, nil, nil
 	case st.Mode()&fs.ModeSticky != 0:
-		return false, stickyHome(u)
+		return false, nil, stickyHome(u)
 	}
-	_, err = os.Lstat(filepath.Join(u.Home, forwardName))
-	return !errors.Is(err, fs.ErrNotExist), nil
+	file, err = os.Lstat(filepath.Join(u.Home, forwardName))
+	return !errors.Is(err, fs.ErrNotExist), file, nil
 }
 
 // readAs starts a process that becomes the user, reads the file and ends.
