@@ -329,6 +329,14 @@ match for any action "local"
 	host.name("later.example.org", "127.0.0.1")
 	l.log.wait(t, from, "now listening on "+l.addr)
 	l.mustSend("ann@example.org", []string{"joe@example.org"}, "Subject: x\r\n\r\nx\r\n")
+	// The other address of a name, that this host does not have, is not worth a line.
+	from = l.log.len()
+	host.name("later.example.org", "127.0.0.1", "198.51.100.98")
+	l.reload <- struct{}{}
+	l.log.wait(t, from, "configuration reloaded")
+	if l.log.has("198.51.100.98") {
+		t.Error("the log speaks of an address of which nobody asked")
+	}
 }
 
 // TestListenErrors: what cannot come right by waiting keeps the daemon from starting.

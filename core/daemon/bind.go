@@ -26,11 +26,12 @@ type binding struct {
 	interfaces []netip.Addr
 	missing    []string // a line for what is waited for
 	unready    []string // the same for addresses of the host that cannot be used yet
+	others     []string // the same for addresses of a host name that has other ones here
 	shadowed   []string // a line for those that have no effect
 }
 
 // waits reports whether something of the configuration is not there yet.
-func (b *binding) waits() bool { return len(b.missing)+len(b.unready) > 0 }
+func (b *binding) waits() bool { return len(b.missing)+len(b.unready)+len(b.others) > 0 }
 
 func newBindings() *bindings { return &bindings{smtp: make(map[netip.AddrPort]*net.TCPListener)} }
 
@@ -69,6 +70,7 @@ func (b *bindings) openControl(path string) error {
 func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error) {
 	next := binding{interfaces: plan.interfaces, missing: plan.missing, shadowed: plan.shadowed}
 	var opened []netip.AddrPort
+	var absent []boundListener
 	for _, w := range plan.want {
 		if b.smtp[w.Addr] == nil {
 			l, err := listen(w.Addr, plan.zones)
@@ -78,7 +80,7 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 				next.unready = append(next.unready, listenText(&w.Listener, "%s: the address cannot be used yet", w.Addr.Addr()))
 				continue
 			case netif.Absent(err):
-				next.missing = append(next.missing, listenText(&w.Listener, "%s: this host does not have the address", w.Addr.Addr()))
+				absent = append(absent, w)
 				continue
 			case patient:
 				next.missing = append(next.missing, listenText(&w.Listener, "%s: %v%s", w.Addr, err, b.overlap(w.Addr)))
@@ -93,8 +95,21 @@ func (b *bindings) open(plan *listenPlan, patient bool) ([]netip.AddrPort, error
 		}
 		next.listeners = append(next.listeners, w)
 	}
+	next.lacks(absent)
 	b.now = next
 	return opened, nil
+}
+
+// lacks notes listeners whose address the host does not have.
+func (b *binding) lacks(absent []boundListener) {
+	for _, w := range absent {
+		line := listenText(&w.Listener, "%s: this host does not have the address", w.Addr.Addr())
+		if slices.ContainsFunc(b.listeners, func(l boundListener) bool { return l.Pos == w.Pos }) {
+			b.others = append(b.others, line) // such as that of localhost without IPv6
+		} else {
+			b.missing = append(b.missing, line)
+		}
+	}
 }
 
 // overlap is an explanation of a failure when a socket of ours is in the way.
