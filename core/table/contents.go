@@ -24,12 +24,11 @@ type store interface {
 // contents is one state of a table, so that a reload is the exchange of one pointer.
 type contents struct {
 	store
-	source   string // file, or file:line of the declaration
-	kind     config.TableKind
-	format   string // backend of a file
-	delim    string // of sub-addresses
-	comments bool   // what follows a # in a list of destinations means nothing
-	lazy     [serviceCount]lazyIndex
+	source string // file, or file:line of the declaration
+	kind   config.TableKind
+	format string // backend of a file
+	delim  string // of sub-addresses
+	lazy   [serviceCount]lazyIndex
 }
 
 // lazyIndex is built when a service is asked for, because most tables serve only one.
@@ -80,15 +79,6 @@ func (c *contents) lookup(service Service, key string) (ref uint32, found bool, 
 		return find(append(buf[:0], key...))
 	}
 	return find(appendLower(buf[:0], key))
-}
-
-// value gives the value of an entry.
-func (c *contents) value(service Service, ref uint32) (string, error) {
-	_, value, err := c.at(ref)
-	if c.comments && (service == Alias || service == MailAddrMap) {
-		value = cutComment(value)
-	}
-	return value, err
 }
 
 // each calls f for every entry until it returns an error.

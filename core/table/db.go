@@ -36,7 +36,7 @@ func openDB(f *os.File, path, delim string) (*contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; make it again from its source with makemap(8)", path, err)
 	}
-	c := &contents{store: s, source: path, kind: config.MapKind, delim: delim, comments: true}
+	c := &contents{store: s, source: path, kind: config.MapKind, delim: delim}
 	ref, _, some, err := c.next(0)
 	if err == nil && some {
 		var value string

@@ -48,7 +48,7 @@ func dbSet(t testing.TB, entries string) (*Set, string) {
 
 func TestDB(t *testing.T) {
 	set, path := dbSet(t, "alice=bob # a comment;x=y")
-	for service, want := range map[Service]string{Alias: "bob", Credentials: "bob # a comment"} {
+	for service, want := range map[Service]string{Alias: "bob # a comment", Credentials: "bob # a comment"} {
 		if got, ok, err := set.Lookup(t.Context(), "t", service, "ALICE"); got != want || !ok || err != nil {
 			t.Errorf("%s: %q, %t, %v", service, got, ok, err)
 		}
@@ -122,7 +122,7 @@ func TestDBLarge(t *testing.T) {
 	if err != nil || !found {
 		t.Fatalf("%t, %v", found, err)
 	}
-	if v, err := c.value(Alias, ref); v != "alias29999" || err != nil {
+	if _, v, err := c.at(ref); v != "alias29999" || err != nil {
 		t.Errorf("%q, %v", v, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/owner"
+	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -213,13 +214,13 @@ func (f *file) contents(fd *os.File) (*contents, error) {
 
 // newText makes contents from the text of a file.
 func newText(source, text, delim string) (*contents, error) {
-	kind, items, err := parse(source, text)
+	kind, items, err := parse(source, text, config.UnknownKind)
 	if err != nil {
 		return nil, err
 	}
 	l := &textStore{source: source, text: text, items: items}
 	l.index(nil)
-	return &contents{store: l, source: source, kind: kind, delim: delim, comments: true}, nil
+	return &contents{store: l, source: source, kind: kind, delim: delim}, nil
 }
 
 // readText reads a whole file. Memory for it is set aside once.

@@ -35,7 +35,7 @@ func (t *held) Lookup(_ context.Context, service Service, key string) (string, b
 	if err != nil || !found || c.kind == config.ListKind {
 		return "", false, err
 	}
-	value, err := c.value(service, ref)
+	_, value, err := c.at(ref)
 	return value, err == nil, err
 }
 

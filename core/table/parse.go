@@ -24,15 +24,14 @@ type parser struct {
 	text string
 	kind config.TableKind
 	line int // the number of the line that is read
-	bare bool
 }
 
-// parse gives the entries of a text.
-func parse(name, text string) (config.TableKind, []item, error) {
+// parse gives the entries of a text, which is of a kind, or of the one that it decides for.
+func parse(name, text string, kind config.TableKind) (config.TableKind, []item, error) {
 	if len(text) > MaxFile {
 		return 0, nil, fmt.Errorf("%s: larger than %d octets", name, MaxFile)
 	}
-	p := parser{text: text}
+	p := parser{text: text, kind: kind}
 	items := make([]item, 0, strings.Count(text, "\n")+1)
 	for at := 0; at < len(text); {
 		start, end := trimRange(text, at, lineEnd(text, at))
@@ -207,23 +206,6 @@ func dropComment(line string) string {
 		}
 	}
 	return line
-}
-
-// cutComment drops a comment from a list of destinations: a # after a blank and outside
-// of quotes, and what follows it.
-func cutComment(value string) string {
-	quoted := false
-	for i := 0; i < len(value); i++ {
-		switch c := value[i]; {
-		case c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case c == '#' && !quoted && (i == 0 || blank(value[i-1])):
-			return strings.TrimRight(value[:i], " \t,")
-		}
-	}
-	return value
 }
 
 // cutEntry splits at the first blank or colon that is not inside leading brackets, which

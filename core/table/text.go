@@ -26,8 +26,8 @@ type item struct {
 }
 
 // index fills the slots. Of equal keys the last one counts; twice, when it is not nil, is
-// told of each later one.
-func (m *textStore) index(twice func(ref uint32)) {
+// told of each later one and of the one before it.
+func (m *textStore) index(twice func(ref, before uint32)) {
 	size := 2
 	for size < 2*len(m.items) {
 		size *= 2
@@ -38,7 +38,7 @@ func (m *textStore) index(twice func(ref uint32)) {
 	for i := range m.items {
 		slot, ref := m.slot(appendLower(buf[:0], m.key(uint32(i))))
 		if ref != 0 && twice != nil {
-			twice(uint32(i))
+			twice(uint32(i), ref-1)
 		}
 		m.slots[slot] = uint32(i) + 1
 	}
