@@ -17,6 +17,8 @@ build:
 	$(GOENV) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 	ln -sf smtpctl bin/sendmail
 	ln -sf smtpctl bin/mailq
+	ln -sf smtpctl bin/newaliases
+	ln -sf smtpctl bin/makemap
 
 run: build
 	sh packaging/demo/run.sh
@@ -47,6 +49,7 @@ install: build
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/sendmail
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/mailq
 	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/newaliases
+	ln -sf smtpctl $(DESTDIR)$(SBINDIR)/makemap
 	test -e $(DESTDIR)$(SYSCONFDIR)/smtpd.conf || install -m 0644 packaging/smtpd.conf $(DESTDIR)$(SYSCONFDIR)/smtpd.conf
 	install -m 0644 packaging/man/*.5 $(DESTDIR)$(MANDIR)/man5/
 	install -m 0644 packaging/man/*.7 $(DESTDIR)$(MANDIR)/man7/

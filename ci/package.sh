@@ -103,6 +103,7 @@ everywhere() {
 -rwxr-xr-x root/root $1/smtpctl
 -rwxr-xr-x root/root $1/smtpd-service
 l root/root $1/sendmail smtpctl
+l root/root $1/makemap smtpctl
 l root/root /usr/bin/mailq $2smtpctl
 l root/root /usr/bin/newaliases $2smtpctl
 -rw-r--r-- root/root /etc/smtpd/smtpd.conf
@@ -111,7 +112,10 @@ l root/root /usr/bin/newaliases $2smtpctl
 -rw-r--r-- root/root /usr/share/man/man8/sendmail.8.gz
 -rw-r--r-- root/root /usr/share/man/man8/smtpd-service.8.gz
 -rw-r--r-- root/root /usr/share/man/man5/smtpd.conf.5.gz
+-rw-r--r-- root/root /usr/share/man/man8/makemap.8.gz
+-rw-r--r-- root/root /usr/share/man/man8/newaliases.8.gz
 -rw-r--r-- root/root /usr/share/man/man5/aliases.5.gz
+-rw-r--r-- root/root /usr/share/man/man5/table.5.gz
 -rw-r--r-- root/root /usr/share/man/man5/forward.5.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-tables.7.gz
 -rw-r--r-- root/root /usr/share/doc/godwit/copyright

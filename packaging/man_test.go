@@ -20,6 +20,8 @@ func TestOptions(t *testing.T) {
 	for _, c := range []struct{ page, source, expr string }{
 		{"man/smtpd.8", "../cmd/smtpd/main.go", `getopt\.Parse\(args, "(.*)"\)`},
 		{"man/smtpctl.8", "../cmd/smtpctl/main.go", `getopt\.Parse\(args, "(.*)"\)`},
+		{"man/makemap.8", "../core/makemap/options.go", `^const letters = "(.*)"`},
+		{"man/newaliases.8", "../cmd/smtpctl/makemap.go", `getopt\.Parse\(args, "(.*)"\)`},
 		{"man/sendmail.8", "../core/sendmail/options.go", `^const letters = "(.*)"`},
 	} {
 		page := read(t, c.page)

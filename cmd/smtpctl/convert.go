@@ -13,15 +13,7 @@ import (
 // convert prints a configuration file in today's language. What that cannot say goes to
 // log as well.
 func convert(path string, out, log io.Writer) error {
-	facts := platform.Current()
-	text, lost, err := config.ConvertFile(path, config.Environment{
-		Hostname: hostname.Server(facts.MailnameFile),
-		LookupPort: func(name string) (uint16, error) {
-			n, err := net.LookupPort("tcp", name)
-			return uint16(n), err
-		},
-		LibexecDir: facts.Libexec,
-	})
+	text, lost, err := config.ConvertFile(path, environment())
 	if err != nil {
 		return err
 	}
@@ -30,4 +22,17 @@ func convert(path string, out, log io.Writer) error {
 	}
 	_, err = out.Write(text)
 	return err
+}
+
+// environment is what a configuration file is read with.
+func environment() config.Environment {
+	facts := platform.Current()
+	return config.Environment{
+		Hostname: hostname.Server(facts.MailnameFile),
+		LookupPort: func(name string) (uint16, error) {
+			n, err := net.LookupPort("tcp", name)
+			return uint16(n), err
+		},
+		LibexecDir: facts.Libexec,
+	}
 }

@@ -1,5 +1,5 @@
-// Smtpctl controls the mail server. By the names sendmail, mailq and newaliases it is what
-// programs and users expect under them.
+// Smtpctl controls the mail server. By the names sendmail, mailq, newaliases and makemap it is
+// what programs and users expect under them.
 package main
 
 import (
@@ -29,7 +29,9 @@ func main() {
 	case "mailq":
 		os.Exit(run([]string{"show", "queue"}, socketPath()))
 	case "newaliases":
-		os.Exit(newAliases())
+		os.Exit(newAliases(args))
+	case "makemap":
+		os.Exit(makeMap(args))
 	}
 	os.Exit(smtpctl(args))
 }
@@ -56,8 +58,13 @@ func smtpctl(args []string) int {
 		}
 		path = o.Value
 	}
-	if len(rest) > 0 && rest[0] == "sendmail" {
-		return submit(rest[1:])
+	if len(rest) > 0 {
+		switch rest[0] {
+		case "sendmail":
+			return submit(rest[1:])
+		case "makemap":
+			return makeMap(rest[1:])
+		}
 	}
 	return run(rest, path)
 }
@@ -127,19 +134,6 @@ func reason(err error) error {
 	return err
 }
 
-func newAliases() int {
-	c, err := dial(socketPath())
-	if err == nil {
-		defer c.close()
-		err = c.carryOut(&control.Request{Op: control.UpdateTable, Name: "aliases"}, os.Stdout)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "newaliases: %v\n", err)
-		return 1
-	}
-	return 0
-}
-
 // submit is sendmail(8).
 func submit(args []string) int {
 	o, err := sendmail.ParseOptions(args)
@@ -148,7 +142,7 @@ func submit(args []string) int {
 		case sendmail.ListQueue:
 			return run([]string{"show", "queue"}, socketPath())
 		case sendmail.NewAliases:
-			return newAliases()
+			return newAliases(nil)
 		}
 		err = send(o)
 	}

@@ -75,6 +75,48 @@ func TestWithoutDaemon(t *testing.T) {
 	}
 }
 
+func TestMakemap(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	for name, text := range map[string]string{
+		"aliases": "root: alice\nstaff: alice, bob\n", "bad": "root: \"alice\n", "list": "a\nb\n",
+		"db.conf":   "table aliases db:" + path("aliases.db") + "\naction a mbox alias <aliases>\nmatch for any action a\n",
+		"file.conf": "table aliases file:" + path("bad") + "\naction a mbox alias <aliases>\nmatch for any action a\n",
+		"none.conf": "action a mbox\nmatch for any action a\n",
+	} {
+		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		args   []string
+		stdin  string
+		status int
+		want   string
+	}{
+		{"newaliases", []string{"-f", path("db.conf")}, "", 0, path("aliases") + ": 2 aliases\nnewaliases: cannot connect to smtpd"},
+		{"makemap", []string{"-U", path("aliases.db")}, "", 0, "root\talice\nstaff\talice, bob\n"},
+		{"newaliases", []string{"-f", path("file.conf")}, "", 1, path("bad") + ":1: quote without an end"},
+		{"newaliases", []string{"-f", path("none.conf")}, "", 1, "has no table \"aliases\""},
+		{"newaliases", []string{"x"}, "", 1, "no operands"},
+		{"/usr/sbin/makemap", []string{"hash", path("x")}, "a b\n", 0, ""},
+		{"smtpctl", []string{"makemap", "-U", path("x.db")}, "", 0, "a\tb\n"},
+		{"makemap", []string{path("list")}, "", 0, ""},
+		{"makemap", []string{"-U", path("list.db")}, "", 0, "a\nb\n"},
+		{"makemap", []string{"hash", path("x")}, "a b\na c\n", 1, "makemap: -:2: duplicate entry for a"},
+		{"makemap", []string{"hash", path("x")}, "", 0, "x.db is empty"},
+		{"makemap", []string{path("nosuch")}, "", 1, "no such file"},
+		{"makemap", nil, "", 1, "usage: makemap"},
+		{"makemap", []string{"-h"}, "", 0, "usage: makemap"},
+	} {
+		status, stdout, stderr := call(t, c.name, c.stdin, c.args...)
+		if status != c.status || !strings.Contains(stdout+stderr, c.want) {
+			t.Errorf("%s %q: status %d, want %d\n%s%s", c.name, c.args, status, c.status, stdout, stderr)
+		}
+	}
+}
+
 func TestEncrypt(t *testing.T) {
 	for _, args := range [][]string{{"encrypt", "a secret"}, {"encrypt"}} {
 		_, stdout, stderr := call(t, "smtpctl", "a secret\n", args...)
