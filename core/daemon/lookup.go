@@ -161,7 +161,7 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.tableSlots, r, func() { l.hostname(r) })
 	case r.Kind == kindRoute && from == Dispatcher:
 		bounded(l.routeSlots, r, func() { l.route(r) })
-	case r.Kind == kindUserinfo && from == Parent:
+	case r.Kind == kindUserinfo && (from == Parent || from == Queue):
 		bounded(l.tableSlots, r, func() { l.userinfo(r) })
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { l.admin(r) })
@@ -281,7 +281,7 @@ func (l *lookupRole) forward(ctx context.Context, u table.User) ([]byte, bool, e
 	return reply.Content, reply.Found, nil
 }
 
-// userinfo tells the parent who a user of a table is.
+// userinfo tells who a user of a table is.
 func (l *lookupRole) userinfo(r *ipc.Request) {
 	var req userinfoRequest
 	l.answer(r, &req, func(ctx context.Context) any {

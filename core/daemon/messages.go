@@ -469,4 +469,5 @@ type queueConfig struct {
 	MailboxDir    string
 	Wrappers      []config.Wrapper
 	SRS           config.SRS
+	DaemonUser    string
 }

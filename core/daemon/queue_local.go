@@ -74,11 +74,10 @@ func (q *queueRole) deliver(envs []*envelope.Envelope) {
 			q.refuseAll([]*envelope.Envelope{e}, fmt.Sprintf("no local action %q in the configuration", e.Dispatcher))
 			continue
 		}
-		user := e.MDAUser
-		if a.User != "" {
-			user = a.User
+		key := agentKey{user: e.MDAUser, userBase: a.UserBase}
+		if a.User != "" { // a user of the system, whatever users the action has
+			key.user, key.userBase = a.User, ""
 		}
-		key := agentKey{user: user, userBase: a.UserBase}
 		key.mailbox = a.Method == config.MBox && e.MDAExec == ""
 		key.commands = a.Method == config.MDACommand && e.MDAExec == "" || strings.HasPrefix(e.MDAExec, "|") || a.Wrapper != ""
 		q.agents.add(key, delivery{e, a})
@@ -265,11 +264,16 @@ func (q *queueRole) startAgent(ag *agent) mda.Outcome {
 // job says what the action asks for, with every specifier expanded.
 func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 	e, a := d.e, d.a
-	req := &deliverRequest{User: ag.key.user, Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest,
+	req := &deliverRequest{User: e.MDAUser, Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest,
 		Subaddress: e.MDASubaddress, Hostname: q.settings().Hostname, Junk: a.Junk, RcptTo: a.RcptTo}
 	vars := format.Vars{Sender: e.Sender, Rcpt: e.Rcpt, Dest: e.Dest, User: e.MDAUser, Directory: ag.info.Home,
 		Delim: q.settings().SubAddrDelim}
 	var err error
+	if a.User != "" && e.MDAUser != a.User {
+		if vars.Directory, err = q.homeOf(e.MDAUser, a.UserBase); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case e.MDAExec != "" && e.MDAExec[0] == '/':
 		req.Method, req.Path = uint8(mda.File), e.MDAExec
@@ -298,6 +302,27 @@ func (q *queueRole) job(ag *agent, d delivery) (*deliverRequest, error) {
 		req.Wrapper, req.WrapperArgv, err = q.command(mda.WrappedCommand, a, vars)
 	}
 	return req, err
+}
+
+// homeOf asks for the home directory of a user. It is not that of the agent's user where an
+// action delivers all mail as one user.
+func (q *queueRole) homeOf(user, base string) (string, error) {
+	if base == "" || user == q.settings().DaemonUser {
+		base = config.GetPwNam
+	}
+	ctx, cancel := context.WithTimeout(q.ctx, agentStart)
+	defer cancel()
+	var info userinfoReply
+	err := q.m.peers[Lookup].Call(ctx, kindUserinfo, &userinfoRequest{base, user}, &info)
+	switch {
+	case err != nil:
+		return "", err
+	case info.Error != "":
+		return "", errors.New(info.Error)
+	case !info.Found:
+		return "", fmt.Errorf("no such user: %s", user)
+	}
+	return info.Home, nil
 }
 
 // pipe sets the command of an alias or a .forward. One in which there is nothing to expand

@@ -2,6 +2,7 @@ package format
 
 import (
 	"context"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
@@ -71,6 +72,19 @@ func checkOutline(t *testing.T, command string, v Vars) {
 	}
 }
 
+// randomAttacks gives texts of what a shell treats, always the same ones.
+func randomAttacks(n int) []string {
+	const letters = "`$(){}[]|&;<>*?~#!\\'\"\n\t \x00%=-+aA0./\xff"
+	r := rand.New(rand.NewPCG(1, 2))
+	list := make([]string, n)
+	for i := range list {
+		for range 1 + r.IntN(12) {
+			list[i] += string(letters[r.IntN(len(letters))])
+		}
+	}
+	return list
+}
+
 // TestRealShell lets /bin/sh tell what it understood, with nothing that it could run.
 func TestRealShell(t *testing.T) {
 	const sh = "/bin/sh"
@@ -79,7 +93,7 @@ func TestRealShell(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for _, pattern := range []string{"%{sender:raw}", "'%{sender:raw}'", `"%{sender:raw}"`, "%{rcpt.user:raw}x", "a%{dest[0:9]:raw}", "${nosuch:-%{sender:raw}}"} {
-		for _, attack := range attacks {
+		for _, attack := range append(randomAttacks(20), attacks...) {
 			v := hostile(attack, "d.example")
 			argv, shell, err := Command("printf '%s\\n' "+pattern+" end;", v)
 			if err != nil || !shell {
