@@ -74,11 +74,10 @@ func (c *contents) lookup(service Service, key string) (ref uint32, found bool, 
 	if err != nil {
 		return 0, false, err
 	}
-	var buf [MaxKey]byte
 	if service == Regex {
-		return find(append(buf[:0], key...))
+		return find([]byte(key))
 	}
-	return find(appendLower(buf[:0], key))
+	return find(appendLower(make([]byte, 0, len(key)), key))
 }
 
 // each calls f for every entry until it returns an error.

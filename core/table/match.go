@@ -82,9 +82,9 @@ func suffixPattern(s string) bool {
 
 // findSuffix looks for user*.x with each x that the domain ends in, the longest first.
 func (c *contents) findSuffix(user, domain []byte) (uint32, bool, error) {
-	var buf [2 * MaxKey]byte
+	buf := make([]byte, 0, len(user)+1+len(domain))
 	for dot := bytes.IndexByte(domain, '.'); dot >= 0; dot = bytes.IndexByte(domain, '.') {
-		k := append(append(append(buf[:0], user...), '*'), domain[dot:]...)
+		k := append(append(append(buf, user...), '*'), domain[dot:]...)
 		if ref, found, err := c.find(k); err != nil || found {
 			return ref, found, err
 		}
@@ -131,8 +131,7 @@ func (c *contents) mailIndex() (finder, error) {
 		if i := bytes.Index(user, []byte(c.delim)); c.delim != "" && i >= 0 {
 			base = user[:i]
 		}
-		var buf [MaxKey + 1]byte
-		at := append(append(append(buf[:0], user...), '@'), domain...)
+		at := append(append(append(make([]byte, 0, len(key)+1), user...), '@'), domain...)
 		ref, found, err := c.findMail(at, len(user), len(base))
 		if err != nil || found {
 			return ref, found, err
@@ -154,8 +153,10 @@ func (c *contents) mailIndex() (finder, error) {
 // findMail tries the plain forms of an address user@domain: with its detail and without,
 // with its domain and without. Base is the length of user without the detail.
 func (c *contents) findMail(addr []byte, user, base int) (uint32, bool, error) {
-	var buf [MaxKey + 1]byte
-	short := append(append(buf[:0], addr[:base]...), addr[user:]...)
+	short := addr
+	if base != user {
+		short = append(append(make([]byte, 0, len(addr)), addr[:base]...), addr[user:]...)
+	}
 	forms := [...][]byte{addr, short, addr[:user], short[:base], addr[:user+1], short[:base+1], addr[user:]}
 	for i, k := range forms {
 		if len(k) == 0 || len(k) == 1 && k[0] == '@' || i%2 == 1 && base == user {
