@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,10 @@ import (
 // how long a changed file must have been left alone before it is read: it may be half
 // written. No time of the file is compared with the clock.
 const lookEvery = time.Second
+
+// largeFile is the size from which on what is left of the old contents is given back at
+// once, in octets. Else several changes in a row would need memory for each of them.
+const largeFile = 8 << 20
 
 // looks bounds how long a file that changes all the time is watched for one request.
 const looks = 60
@@ -87,6 +92,9 @@ func (f *file) read() error {
 		return err
 	}
 	f.taken, f.said = stamp, ""
+	if stamp.Size > largeFile {
+		debug.FreeOSMemory()
+	}
 	return nil
 }
 
