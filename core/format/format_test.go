@@ -44,6 +44,7 @@ func TestPath(t *testing.T) {
 		{"%{user.username[:]}", "alice"},
 		{"[%{user.username[9]}%{user.username[3:1]}%{user.username[9:]}%{user.username[-9:0]}]", "[a]"},
 		{"%{dest.user[0]:lowercase}", "a"},
+		{"%{Dest.User:LowerCase|STRIP}", "alice"},
 		{"%{dest.user:lowercase[0]}", "a"},
 		{"%{dest.user[0:4]:lowercase|uppercase[1]}", "L"},
 		{"%%{rcpt} 100% %s %%%{user.username}%", "%{rcpt} 100% %s %alice%"},

@@ -79,7 +79,7 @@ func parseSpecifier(s string) (*specifier, error) {
 	if end < 0 {
 		end = len(s)
 	}
-	sp := &specifier{name: s[:end]}
+	sp := &specifier{name: strings.ToLower(s[:end])}
 	if _, _, ok := sp.value(Vars{}); !ok {
 		return nil, fmt.Errorf("%q is not known", sp.name)
 	}
@@ -112,7 +112,7 @@ func parseModifier(s string) (o op, rest string, err error) {
 	if end < 0 {
 		end = len(s)
 	}
-	switch o.modifier = s[:end]; o.modifier {
+	switch o.modifier = strings.ToLower(s[:end]); o.modifier {
 	case "lowercase", "uppercase", "strip", "raw":
 		return o, s[end:], nil
 	}
