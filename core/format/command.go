@@ -164,6 +164,9 @@ func plainWords(command string) (words []string, ok bool) {
 	inWord := false
 	for i := 0; i < len(command); i++ {
 		switch c := command[i]; {
+		case c == '%' && strings.HasPrefix(command[i:], "%%"):
+			word.WriteString("%%")
+			i, inWord = i+1, true
 		case c == '%' && strings.HasPrefix(command[i:], "%{"):
 			end := strings.IndexByte(command[i:], '}')
 			if end < 0 {

@@ -114,6 +114,8 @@ func TestCommand(t *testing.T) {
 		{"/usr/bin/deliver %{sender:raw}", false, []string{"/usr/bin/deliver", "`touch${IFS}/tmp/x`@example.com"}},
 		{"/usr/bin/deliver \"%{sender:raw} x\" 'y z'", false, []string{"/usr/bin/deliver", ":touch::IFS::tmp:x:@example.com x", "y z"}},
 		{"/usr/bin/deliver %{rcpt} -r%{rcpt:raw} ''", false, []string{"/usr/bin/deliver", ":oX@[127.0.0.1]", "-r-oX@[127.0.0.1]", ""}},
+		{"/bin/x %%{a;b}", true, []string{"/bin/x %{a;b}"}},
+		{"/bin/x %%%{rcpt.domain:lowercase} %%", false, []string{"/bin/x", "%[127.0.0.1]", "%"}},
 		{"/bin/sh -c 'x %{sender:raw}'", false, []string{"/bin/sh", "-c", "x :touch::IFS::tmp:x:@example.com"}},
 		{"/bin/sh -c %{sender:raw}", false, []string{"/bin/sh", "-c", ":touch::IFS::tmp:x:@example.com"}},
 		{"/usr/bin/perl -ne %{sender:raw}", false, []string{"/usr/bin/perl", "-ne", ":touch::IFS::tmp:x:@example.com"}},
