@@ -170,7 +170,7 @@ func (x *expansion) userInfo(ctx context.Context, n *node) (table.User, error) {
 		base = config.GetPwNam
 	}
 	name, _ := x.split(n.text)
-	if name == "" {
+	if name == "" || name != trim(name) { // the queue does not keep blanks at the ends
 		return table.User{}, x.unknown()
 	}
 	value, found, err := x.Tables.Lookup(ctx, base, table.UserInfo, name)

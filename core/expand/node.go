@@ -151,6 +151,7 @@ func (x *expansion) emit(n *node, t envelope.Type) error {
 	switch n.kind {
 	case userKind:
 		env.MDAUser, env.MDASubaddress = x.split(n.text)
+		env.MDASubaddress = trim(env.MDASubaddress)
 	case fileKind, pipeKind:
 		if env.MDAUser, env.MDAExec = n.owner, n.text; n.owner == "" {
 			x.Log.Infof("%s from an alias runs as %s", n.text, x.DaemonUser)
