@@ -50,34 +50,67 @@ func compile(s string) (*regexp.Regexp, error) {
 }
 
 // translate turns what POSIX systems understand and RE2 does not into RE2: the word
-// boundaries \< and \>, and the backslash that is an ordinary character in brackets.
+// boundaries \< and \>, [[:<:]] and [[:>:]], repetitions of repetitions, {,n}, backslashes
+// before ordinary letters, and the backslash that is an ordinary character in brackets.
 func translate(s string) string {
-	var b strings.Builder
+	var b []byte
+	repeated := false // the last octet is a repetition
 	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s):
+		again := repeated
+		repeated = false
+		switch c := s[i]; {
+		case c == '\\' && i+1 < len(s):
 			i++
-			if s[i] == '<' || s[i] == '>' {
-				b.WriteString(`\b`)
-				continue
-			}
-			b.WriteByte('\\')
-			b.WriteByte(s[i])
-		case s[i] == '[':
+			b = appendEscape(b, s[i])
+		case strings.HasPrefix(s[i:], "[[:<:]]"), strings.HasPrefix(s[i:], "[[:>:]]"):
+			b = append(b, `\b`...)
+			i += len("[[:<:]]") - 1
+		case c == '[':
 			end := bracketEnd(s, i)
-			b.WriteString(bracket(s[i:end]))
+			b = append(b, bracket(s[i:end])...)
 			i = end - 1
+		case strings.HasPrefix(s[i:], "{,") && i+2 < len(s) && '0' <= s[i+2] && s[i+2] <= '9':
+			b = append(b, "{0"...)
+		case (c == '*' || c == '+') && again:
+			if last := &b[len(b)-1]; c != *last {
+				*last = '*'
+			}
+			repeated = true
 		default:
-			b.WriteByte(s[i])
+			b = append(b, c)
+			repeated = c == '*' || c == '+' || c == '?'
 		}
 	}
-	return b.String()
+	return string(b)
+}
+
+// appendEscape appends a character after a backslash.
+func appendEscape(b []byte, c byte) []byte {
+	switch {
+	case c == '<' || c == '>':
+		return append(b, `\b`...)
+	case c == '`':
+		return append(b, `\A`...)
+	case c == '\'':
+		return append(b, `\z`...)
+	case c == '_' || ('a' <= c|0x20 && c|0x20 <= 'z') && strings.IndexByte("bBdDfnrsStvwWxAz", c) < 0:
+		return append(b, c) // RE2 would refuse it
+	}
+	return append(b, '\\', c)
 }
 
 // bracket keeps \w and its like, which people write although POSIX does not have them.
 func bracket(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
+		if c, n := collating(s[i:]); n > 0 {
+			if strings.IndexByte(`-]^[\`, c) >= 0 {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(c)
+			i += n - 1
+			continue
+		}
 		b.WriteByte(s[i])
 		if s[i] == '\\' && (i+1 == len(s) || strings.IndexByte(`dDsSwW\.-^$/+*?|(){}@`, s[i+1]) < 0) {
 			b.WriteByte('\\')
@@ -87,6 +120,15 @@ func bracket(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// collating reads the names that an ordinary character has in brackets, [.-.] and [=e=],
+// and gives the length of the name.
+func collating(s string) (c byte, n int) {
+	if len(s) >= 5 && s[0] == '[' && (s[1] == '.' || s[1] == '=') && s[3] == s[1] && s[4] == ']' && s[2] < 0x80 {
+		return s[2], 5
+	}
+	return 0, 0
 }
 
 // bracketEnd gives the index after the bracket expression that begins at i. A bracket
@@ -100,6 +142,10 @@ func bracketEnd(s string, i int) int {
 		i++
 	}
 	for i < len(s) {
+		if _, n := collating(s[i:]); n > 0 {
+			i += n
+			continue
+		}
 		if strings.HasPrefix(s[i:], "[:") {
 			if n := strings.Index(s[i+2:], ":]"); n >= 0 {
 				i += n + 4
