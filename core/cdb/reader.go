@@ -23,7 +23,7 @@ type Reader struct {
 type table struct{ place, slots uint32 }
 
 // errDamaged is the reason when a file contradicts itself.
-var errDamaged = errors.New("damaged constant database")
+var errDamaged = errors.New("not a constant database, or a damaged one")
 
 // NewReader reads the header of a file of so many octets. What it says is checked here as
 // far as it concerns the header, and later with each record.

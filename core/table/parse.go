@@ -97,9 +97,9 @@ func (p *parser) entry(start, end int) (e item, err error) {
 	key, value, cut := line, "", false
 	if p.kind == config.ListKind {
 		key = dropComment(line)
-	} else if key, value, cut = cutEntry(line); value == "#" || strings.HasPrefix(value, "# ") || strings.HasPrefix(value, "#\t") {
+	} else if key, value, cut = cutEntry(line); dropComment(value) == "" {
 		end -= len(value)
-		value, cut = "", cut && strings.HasSuffix(strings.TrimRight(p.text[start:end], " \t"), ":")
+		value, cut = "", strings.HasSuffix(strings.TrimRight(p.text[start:end], " \t"), ":")
 	}
 	switch {
 	case key == "":
@@ -111,7 +111,7 @@ func (p *parser) entry(start, end int) (e item, err error) {
 	case p.kind == config.UnknownKind:
 		p.kind = config.MapKind
 	}
-	if value == "" && p.kind == config.MapKind && !strings.HasSuffix(line, ":") {
+	if value == "" && p.kind == config.MapKind && !cut {
 		return e, errNoValue
 	}
 	return item{key: uint32(start), keyLen: uint16(len(key)), value: uint32(end - len(value)), end: uint32(end)}, nil
@@ -127,7 +127,7 @@ func (p *parser) extend(e *item, at int) (int, error) {
 		value := p.text[e.value:e.end]
 		start, end := trimRange(p.text, at, lineEnd(p.text, at))
 		joined := continued(value)
-		if !joined && value != "" && value[len(value)-1] != ',' {
+		if !joined && !unfinished(value) {
 			break
 		}
 		if !joined && (start == end || p.text[start] != '#' && p.text[at] != ' ' && p.text[at] != '\t') {
@@ -151,6 +151,12 @@ func (p *parser) extend(e *item, at int) (int, error) {
 	return at, nil
 }
 
+// unfinished reports whether a value is empty or ends with a comma, comments aside.
+func unfinished(value string) bool {
+	last := dropComment(strings.TrimLeft(value[strings.LastIndexByte(value, '\n')+1:], " \t"))
+	return last == "" || last[len(last)-1] == ','
+}
+
 // continued reports whether a line ends in a backslash that stands for itself alone.
 func continued(s string) bool {
 	n := 0
@@ -166,19 +172,25 @@ func joinLines(s string) string {
 		return s
 	}
 	var b strings.Builder
-	first, joined := true, false
-	for line := range strings.SplitSeq(s, "\n") {
+	joined, more := false, true
+	for n := 0; more; n++ {
+		var line string
+		line, s, more = strings.Cut(s, "\n")
 		start, end := trimRange(line, 0, len(line))
-		if start < end && line[start] == '#' && !joined && !first {
-			continue
+		line = line[start:end]
+		if !joined && n > 0 {
+			if strings.HasPrefix(line, "#") {
+				continue
+			}
+			start = 1
 		}
-		if !first && (start > 0 || !joined) {
+		if n > 0 && start > 0 {
 			b.WriteByte(' ')
 		}
-		first = false
-		line = line[start:end]
 		if joined = continued(line); joined {
 			line = line[:len(line)-1]
+		} else if more {
+			line = dropComment(line)
 		}
 		b.WriteString(line)
 	}
@@ -198,10 +210,10 @@ func checkLine(line string) error {
 	return nil
 }
 
-// dropComment drops a comment after an entry of a list: a # between blanks, or at the end.
+// dropComment drops a comment: a # between blanks, or at one of the ends.
 func dropComment(line string) string {
-	for i := 1; i < len(line); i++ {
-		if line[i] == '#' && blank(line[i-1]) && (i+1 == len(line) || blank(line[i+1])) {
+	for i := range len(line) {
+		if line[i] == '#' && (i == 0 || blank(line[i-1])) && (i+1 == len(line) || blank(line[i+1])) {
 			return strings.TrimRight(line[:i], " \t")
 		}
 	}
