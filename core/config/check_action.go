@@ -116,6 +116,8 @@ func (c *checker) checkRelay(d *directive, r *Relay) {
 			c.errorf(o.pos, "\"auth\" needs a relay: write \"host\" or \"domain\" as well")
 		case o.name == "srs" && !c.srsKey:
 			c.errorf(o.pos, "\"srs\" needs a key: write a line \"srs key SECRET\"")
+		case o.name == "srs" && r.MailFrom != "":
+			c.rep.warnf(o.pos, "\"srs\" rewrites nothing where \"mail-from\" gives the sender: remove one")
 		case (o.name == "host" || o.name == "domain") && r.Auth == "":
 			c.checkLabels(o.table)
 		case o.name == "tls" && strings.HasPrefix(strings.ToLower(r.Host), "smtp+notls://"):

@@ -20,6 +20,7 @@ var odd = []struct {
 }{
 	{`admd "a b"`, `warning: the administrative domain "a b" is not used`},
 	{`admd ""`, `warning: the administrative domain "" is not used`},
+	{"srs key k\naction a relay mail-from \"x@example.org\" srs", `"srs" rewrites nothing where "mail-from" gives the sender`},
 	{"bounce warn-interval 1h, 2h, 3h, 4h, 5h", `"5h" is not used: only the first 4 delays count`},
 	{"\ufeffadmd x", "the file begins with a byte order mark"},
 	{"admd x\r\n", "lines end in a carriage return and a line feed"},
