@@ -40,6 +40,8 @@ type file struct {
 	began time.Time
 	due   atomic.Int64 // since began, when to look again
 
+	before atomic.Pointer[file] // the same table in the set before
+
 	mu    sync.Mutex  // guards what follows, and is held while the file is read
 	taken owner.Stamp // of the contents in use
 	seen  owner.Stamp // when it was looked at last
@@ -54,11 +56,23 @@ func (f *file) openFirst(before *Set) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if before != nil {
-		if old, ok := before.tables[f.name].(*file); ok && old.path == f.path && f.take(old) {
-			return nil
+		if old, ok := before.tables[f.name].(*file); ok && old.path == f.path && old.format == f.format && old.delim == f.delim {
+			f.follow(old)
+			if f.take(old) {
+				return nil
+			}
 		}
 	}
 	return f.read()
+}
+
+// follow makes old the table before this one. Two of them are kept up to date for those
+// who still ask them; the links to older ones are cut.
+func (f *file) follow(old *file) {
+	f.before.Store(old)
+	if older := old.before.Load(); older != nil {
+		older.before.Store(nil)
+	}
 }
 
 // take shares the contents of another table, unless its file has changed.
@@ -67,7 +81,7 @@ func (f *file) take(old *file) bool {
 	defer old.mu.Unlock()
 	now, err := f.stamp()
 	c := old.now.Load()
-	if err != nil || now != old.taken || c == nil || c.format != f.format || c.delim != f.delim {
+	if err != nil || now != old.taken || c == nil {
 		return false
 	}
 	f.taken = now
@@ -92,10 +106,23 @@ func (f *file) read() error {
 		return err
 	}
 	f.taken, f.said = stamp, ""
+	for old := f.before.Load(); old != nil; old = old.before.Load() {
+		old.share(stamp, f.now.Load())
+	}
 	if stamp.Size > largeFile {
 		debug.FreeOSMemory()
 	}
 	return nil
+}
+
+// share takes what a newer table has read, if that can serve all that this one is asked for:
+// then there is no memory needed for more than one state of the file.
+func (f *file) share(stamp owner.Stamp, c *contents) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.replace(func() (*contents, error) { return c, nil }) == nil {
+		f.taken, f.said = stamp, ""
+	}
 }
 
 // Lookup gives the value of the entry for key.
@@ -202,10 +229,8 @@ func (f *file) load(fd *os.File) (*contents, error) {
 	c, err := f.contents(fd)
 	if err != nil {
 		fd.Close()
-		return nil, err
 	}
-	c.format = f.format
-	return c, nil
+	return c, err
 }
 
 func (f *file) contents(fd *os.File) (*contents, error) {

@@ -228,9 +228,33 @@ func TestBefore(t *testing.T) {
 		t.Error("read again without need")
 	}
 	put(t, path, "alice: carol\n")
-	if next("file") == first {
+	old := set.tables["t"].(*file)
+	second := next("file")
+	if second == first {
 		t.Error("a changed file is not read")
 	}
+	if old.now.Load() != second {
+		t.Error("the set before does not share what was read")
+	}
+	old.expect(t, "carol")
+	if old.before.Load() == nil {
+		t.Error("the set before that is forgotten")
+	}
+	next("file")
+	if old.before.Load() != nil {
+		t.Error("more than two older tables are kept")
+	}
+	// The set before needs what the new contents cannot serve: it keeps its own.
+	if err := set.Prepare("t", Alias); err != nil {
+		t.Fatal(err)
+	}
+	old, second = set.tables["t"].(*file), set.tables["t"].(*file).now.Load()
+	put(t, path, "alice\n")
+	next("file")
+	if old.now.Load() != second {
+		t.Error("a list serves alias")
+	}
+	put(t, path, "alice: carol\n")
 	if _, err := NewSet([]config.Table{{Name: "t", Backend: "db", Path: path}}, Sources{Before: set}); err == nil {
 		t.Error("a file of lines is taken for a database")
 	}
