@@ -683,15 +683,20 @@ func TestCutMessageIsNotKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(nc, "EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n%s", part)
-		for got := ""; !strings.Contains(got, "354 "); { // the text is on its way then
-			b := make([]byte, 4096)
-			n, err := nc.Read(b)
-			if err != nil {
-				t.Fatal(err)
+		await := func(code string) {
+			t.Helper()
+			for got := ""; !strings.Contains(got, code); {
+				b := make([]byte, 4096)
+				n, err := nc.Read(b)
+				if err != nil {
+					t.Fatalf("no %s: %v (%q)", code, err, got)
+				}
+				got += string(b[:n])
 			}
-			got += string(b[:n])
 		}
+		await("220 ") // who talks before is refused
+		fmt.Fprintf(nc, "EHLO client.example\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n%s", part)
+		await("354 ") // the text is on its way then
 		nc.Close()
 		l.log.wait(t, from, `smtp disconnected reason=(disconnect|"io-error)`)
 	}
