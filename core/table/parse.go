@@ -97,9 +97,11 @@ func (p *parser) entry(start, end int) (e item, err error) {
 	key, value, cut := line, "", false
 	if p.kind == config.ListKind {
 		key = dropComment(line)
-	} else if key, value, cut = cutEntry(line); dropComment(value) == "" {
+	} else if key, value, cut = cutEntry(line); value == "" {
+		cut = strings.HasSuffix(line, ":")
+	} else if p.kind == config.UnknownKind && p.text[start+len(key)] != ':' && dropComment(value) == "" {
 		end -= len(value)
-		value, cut = "", strings.HasSuffix(strings.TrimRight(p.text[start:end], " \t"), ":")
+		value, cut = "", false
 	}
 	switch {
 	case key == "":
