@@ -136,18 +136,12 @@ func TestPasswordTable(t *testing.T) {
 	ca := newAuthority(t)
 	users := filepath.Join(ca.dir, "users")
 	write(t, users, encrypt(t, "ann", "annpw"))
+	if err := os.Chmod(users, 0o600); err != nil { // as it should be: for root alone
+		t.Fatal(err)
+	}
 	d := startAuth(t, ca, "file:"+users)
-	plain := func(password string) string {
-		return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00ann\x00"+password))
-	}
-	open := func() *client {
-		c := dial(t, "127.0.0.1:587")
-		c.ask("250", "EHLO client.test")
-		c.startTLS(ca.client("mx.godwit.test"))
-		c.ask("250", "EHLO client.test")
-		return c
-	}
-	early, other := open(), open()
+	plain := func(password string) string { return authPlain("ann", password) }
+	early, other := secured(t, ca), secured(t, ca)
 	early.ask("535", "%s", plain("second"))
 	write(t, users, encrypt(t, "ann", "second"))
 	if out, err := d.ctl("update", "table", "users"); err != nil {
@@ -173,17 +167,77 @@ func TestPasswordTable(t *testing.T) {
 	noSecrets(t, d, "annpw", "second")
 }
 
-// TestGuessing: who guesses passwords is slow and is sent away, and delays nobody else.
-func TestGuessing(t *testing.T) {
-	ca := newAuthority(t)
-	users := write(t, filepath.Join(ca.dir, "users"), encrypt(t, "ann", "annpw"))
-	d := startAuth(t, ca, "file:"+users)
+// secured opens a session on the port for submission.
+func secured(t *testing.T, ca *authority) *client {
+	t.Helper()
 	c := dial(t, "127.0.0.1:587")
 	c.ask("250", "EHLO client.test")
 	c.startTLS(ca.client("mx.godwit.test"))
 	c.ask("250", "EHLO client.test")
+	return c
+}
+
+func authPlain(user, password string) string {
+	return "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+user+"\x00"+password))
+}
+
+// TestAuthProgram: a program compares passwords. What it does wrong is a temporary failure,
+// and the session goes on.
+func TestAuthProgram(t *testing.T) {
+	ca := newAuthority(t)
+	table := write(t, filepath.Join(ca.dir, "table"), "register auth\nmode die\nentry auth ann:annpw\n")
+	d := startAuth(t, ca, "test:"+table)
+	c := secured(t, ca)
+	c.ask("535", "%s", authPlain("ann", "wrong"))
+	once(t, table)
+	c.ask("454", "%s", authPlain("ann", "annpw"))
+	d.waitLog("smtp authentication user=ann result=tempfail")
+	d.waitLog(`info: table "users": the program was started again`)
+	c.ask("530", "MAIL FROM:<ann@godwit.test>")
+	c.ask("235", "%s", authPlain("ann", "annpw"))
+	c.ask("250", "MAIL FROM:<ann@godwit.test>")
+	c.ask("250", "RCPT TO:<alice@godwit.test>")
+	c.ask("221", "QUIT")
+	noSecrets(t, d, "annpw")
+}
+
+// TestRealCredentials: credentials come from table programs of the OpenSMTPD project.
+func TestRealCredentials(t *testing.T) {
+	ca := newAuthority(t)
+	_, hash, _ := strings.Cut(strings.TrimSpace(encrypt(t, "ann", "annpw")), "\t")
+	base := filepath.Join(ca.dir, "base")
+	passwd := write(t, filepath.Join(ca.dir, "passwd"), "ann:"+hash+":7011:7011::"+home("alice")+":/bin/sh\n")
+	sqlite := write(t, filepath.Join(ca.dir, "sqlite.conf"), "dbpath "+base+"\nquery_credentials SELECT k, v FROM credentials WHERE k=?;\n")
+	for name, path := range map[string]string{"passwd": passwd, "sqlite": sqlite} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := os.Stat(filepath.Join(libexec(), "table-"+name)); err != nil {
+				t.Skipf("could not be built: %v", err)
+			}
+			if name == "sqlite" {
+				cmd := exec.Command("sqlite3", base)
+				cmd.Stdin = strings.NewReader("create table credentials(k, v); insert into credentials values('ann', '" + hash + "');\n")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("sqlite3: %v: %s", err, out)
+				}
+			}
+			startAuth(t, ca, name+":"+path)
+			c := secured(t, ca)
+			c.ask("535", "%s", authPlain("ann", "wrong"))
+			c.ask("535", "%s", authPlain("nobody", "annpw"))
+			c.ask("235", "%s", authPlain("ann", "annpw"))
+			c.ask("221", "QUIT")
+		})
+	}
+}
+
+// TestGuessing: who guesses passwords is sent away.
+func TestGuessing(t *testing.T) {
+	ca := newAuthority(t)
+	users := write(t, filepath.Join(ca.dir, "users"), encrypt(t, "ann", "annpw"))
+	d := startAuth(t, ca, "file:"+users)
+	c := secured(t, ca)
 	for i := range 5 {
-		c.ask("535", "AUTH PLAIN %s", base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "\x00ann\x00guess%d", i)))
+		c.ask("535", "%s", authPlain("ann", fmt.Sprint("guess", i)))
 	}
 	c.expect("421")
 	d.waitLog("smtp disconnected reason=too-many-logins")

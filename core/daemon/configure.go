@@ -80,7 +80,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
 			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: p.bound.now.interfaces,
 			DaemonUser: p.opts.Facts.Users.Daemon, SRS: cfg.SRS,
-			Sessions: tablesOf(cfg.Listeners)},
+			Sessions: listenerTables(cfg.Listeners)},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
 			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir,

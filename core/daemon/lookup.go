@@ -35,7 +35,8 @@ type lookupRole struct {
 	ctx   context.Context
 	stop  context.CancelFunc
 
-	hashing *fairGate // for comparing passwords, which takes all that a processor has
+	hashing   *fairGate     // for comparing passwords, which takes all that a processor has
+	authSlots chan struct{} // those who wait for it are in nobody's way
 
 	// Questions under way. Tables that take their time do not keep the DNS from answering.
 	tableSlots, routeSlots, dnsSlots chan struct{}
@@ -66,7 +67,7 @@ func (s *lookupSettings) set() *table.Set {
 
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()),
+	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()), authSlots: make(chan struct{}, mostLookups),
 		tableSlots: make(chan struct{}, mostLookups), routeSlots: make(chan struct{}, mostLookups), dnsSlots: make(chan struct{}, mostLookups),
 		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
 }
@@ -154,7 +155,7 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 	case r.Kind == kindHost && from == Dispatcher:
 		bounded(l.dnsSlots, r, func() { l.host(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
-		bounded(l.tableSlots, r, func() { l.auth(r) })
+		bounded(l.authSlots, r, func() { l.auth(r) })
 	case r.Kind == kindSender && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.sender(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:

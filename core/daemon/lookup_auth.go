@@ -13,46 +13,42 @@ import (
 	"github.com/godwit-mta/godwit/core/table"
 )
 
-// listenerTables are the tables of a configuration that sessions ask for.
-type listenerTables struct {
-	Auth, Senders, Hostnames []string
+// tableUse is a place that asks a table.
+type tableUse struct {
+	Pos     config.Pos
+	Option  string // of a listener, which names the table
+	Table   string
+	Service table.Service
 }
 
-func tablesOf(listeners []config.Listener) (t listenerTables) {
+// listenerTables gives the tables that sessions of listeners ask for.
+func listenerTables(listeners []config.Listener) (uses []tableUse) {
 	for i := range listeners {
 		l := &listeners[i]
-		for name, list := range map[string]*[]string{l.AuthTable: &t.Auth, l.Senders: &t.Senders, l.Hostnames: &t.Hostnames} {
-			if name != "" {
-				*list = append(*list, name)
+		for _, u := range []tableUse{{l.Pos, "auth", l.AuthTable, table.Credentials},
+			{l.Pos, "senders", l.Senders, table.MailAddrMap}, {l.Pos, "hostnames", l.Hostnames, table.AddrName}} {
+			if u.Table != "" {
+				uses = append(uses, u)
 			}
 		}
 	}
-	return t
+	return uses
 }
 
 // prepareListeners sees that the tables can answer.
 func (s *lookupSettings) prepareListeners() error {
 	s.decoys = make(map[string]*atomic.Pointer[string])
-	for _, name := range s.Sessions.Auth {
-		service := table.Credentials
-		if s.tables.Serves(name, table.Auth) {
-			service = table.Auth
+	for _, u := range s.Sessions {
+		if u.Service == table.Credentials {
+			hash := decoy
+			s.decoys[u.Table] = new(atomic.Pointer[string])
+			s.decoys[u.Table].Store(&hash)
+			if s.tables.Serves(u.Table, table.Auth) {
+				u.Service = table.Auth
+			}
 		}
-		if err := s.tables.Prepare(name, service); err != nil {
-			return fmt.Errorf("auth: %w", err)
-		}
-		hash := decoy
-		s.decoys[name] = new(atomic.Pointer[string])
-		s.decoys[name].Store(&hash)
-	}
-	for _, name := range s.Sessions.Senders {
-		if err := s.tables.Prepare(name, table.MailAddrMap); err != nil {
-			return fmt.Errorf("senders: %w", err)
-		}
-	}
-	for _, name := range s.Sessions.Hostnames {
-		if err := s.tables.Prepare(name, table.AddrName); err != nil {
-			return fmt.Errorf("hostnames: %w", err)
+		if err := s.tables.Prepare(u.Table, u.Service); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", u.Pos.File, u.Pos.Line, u.Option, err)
 		}
 	}
 	return nil

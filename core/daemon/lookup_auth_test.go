@@ -56,7 +56,7 @@ func lookupWith(t *testing.T, entries []config.Entry, asked chan string) *lookup
 	t.Cleanup(func() { set.Close() })
 	s := &lookupSettings{tables: set}
 	s.SubAddrDelim = "+"
-	s.Sessions = listenerTables{Auth: []string{"static", "program"}, Senders: []string{"static"}, Hostnames: []string{"static"}}
+	s.Sessions = listenerTables([]config.Listener{{AuthTable: "static", Senders: "static", Hostnames: "static"}, {AuthTable: "program"}})
 	if err := s.prepareListeners(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +116,12 @@ func TestListenerTablesThatCannotServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tables := range []listenerTables{{Auth: []string{"list"}}, {Senders: []string{"list"}}, {Hostnames: []string{"list"}}, {Auth: []string{"nosuch"}}} {
+	pos := config.Pos{File: "smtpd.conf", Line: 7}
+	for _, l := range []config.Listener{{Pos: pos, AuthTable: "list"}, {Pos: pos, Senders: "list"}, {Pos: pos, Hostnames: "list"}, {Pos: pos, AuthTable: "nosuch"}} {
 		s := &lookupSettings{tables: set}
-		s.Sessions = tables
-		if err := s.prepareListeners(); err == nil {
-			t.Errorf("%+v is taken", tables)
+		s.Sessions = listenerTables([]config.Listener{{}, l})
+		if err := s.prepareListeners(); err == nil || !strings.HasPrefix(err.Error(), "smtpd.conf:7: ") {
+			t.Errorf("%+v: %v", l, err)
 		}
 	}
 }

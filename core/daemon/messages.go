@@ -417,7 +417,7 @@ type lookupConfig struct {
 	Actions      []config.Action
 	Rules        []config.Rule
 	Wrappers     []config.Wrapper
-	Sessions     listenerTables
+	Sessions     []tableUse
 	Interfaces   []netip.Addr
 	DaemonUser   string
 	SRS          config.SRS

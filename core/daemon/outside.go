@@ -46,8 +46,8 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 		return list // not reached: each of them could be read
 	}
 	for _, u := range tableUses(cfg) {
-		if _, err := set.Table(u.table); err == nil {
-			warn(u.pos, set.Prepare(u.table, u.service))
+		if _, err := set.Table(u.Table); err == nil {
+			warn(u.Pos, set.Prepare(u.Table, u.Service))
 		}
 	}
 	return list
@@ -72,24 +72,13 @@ func checkInterfaces(cfg *config.Config, n *network) (list []config.Warning) {
 	return list
 }
 
-// tableUse is a place that asks a table.
-type tableUse struct {
-	pos     config.Pos
-	table   string
-	service table.Service
-}
-
 // tableUses lists what tables are asked for.
-func tableUses(cfg *config.Config) (uses []tableUse) {
+func tableUses(cfg *config.Config) []tableUse {
+	uses := listenerTables(cfg.Listeners)
 	add := func(pos config.Pos, name string, service table.Service) {
 		if name != "" {
-			uses = append(uses, tableUse{pos, name, service})
+			uses = append(uses, tableUse{Pos: pos, Table: name, Service: service})
 		}
-	}
-	for _, l := range cfg.Listeners {
-		add(l.Pos, l.AuthTable, table.Credentials)
-		add(l.Pos, l.Senders, table.MailAddrMap)
-		add(l.Pos, l.Hostnames, table.AddrName)
 	}
 	for _, a := range cfg.Actions {
 		add(a.Pos, a.Alias, table.Alias)
