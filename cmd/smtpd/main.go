@@ -191,7 +191,11 @@ func check(s *settings) int {
 	for _, w := range daemon.CheckFiles(cfg) {
 		fmt.Fprintln(os.Stderr, w)
 	}
-	fmt.Fprintln(os.Stderr, "configuration OK")
+	verdict := "configuration OK"
+	if len(cfg.Unsupported) > 0 {
+		verdict += ", but smtpd does not start with it"
+	}
+	fmt.Fprintln(os.Stderr, verdict)
 	return 0
 }
 

@@ -146,8 +146,8 @@ var (
 )
 
 // checkURL checks [scheme://][label@]host[:port]. A label means a password, which asks for
-// TLS. All but a scheme that is spelled wrong is only refused at start, since OpenSMTPD
-// finds out when there is mail.
+// TLS. All but an unknown scheme and a wrong port is only refused at start, since
+// OpenSMTPD finds out when there is mail.
 func (c *checker) checkURL(url *string, pos Pos) {
 	scheme, rest, found := strings.Cut(*url, "://")
 	if scheme = strings.ToLower(scheme); !found {
@@ -165,13 +165,13 @@ func (c *checker) checkURL(url *string, pos Pos) {
 			c.rep.errorf(pos, hint, "relay %q: unknown scheme %q", *url, scheme)
 			return
 		}
-		c.refuse(pos, "relay %q: unknown scheme %q: write smtp, smtp+tls, smtp+notls, smtps or lmtp", *url, scheme)
+		c.errorf(pos, "relay %q: unknown scheme %q: write smtp, smtp+tls, smtp+notls, smtps or lmtp", *url, scheme)
 	case hasLabel && (scheme == "smtp+notls" || scheme == "lmtp"):
 		c.refuse(pos, "relay %q: a label needs TLS: write smtp+tls:// or smtps://", *url)
 	case hasLabel && !isPrintable(label):
 		c.refuse(pos, "relay %q: the label is empty or has a blank: write smtp+tls://LABEL@HOST", *url)
 	case hasPort && (err != nil || n == 0):
-		c.refuse(pos, "relay %q: invalid port %q: write a number from 1 to 65535", *url, port)
+		c.errorf(pos, "relay %q: invalid port %q: write a number from 1 to 65535", *url, port)
 	case !isRelayHost(host):
 		c.refuse(pos, "relay %q: invalid host %q: write a host name or an address in brackets", *url, host)
 	case scheme == "lmtp" && !hasPort:

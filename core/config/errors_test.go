@@ -152,6 +152,10 @@ var wrong = []struct {
 	{"action a relay auth { a = b }", 1, 16, `"auth" needs a relay: write "host"`, ""},
 	{"action a relay srs", 1, 16, `"srs" needs a key: write a line "srs key`, ""},
 	{"action a relay host smpt://x", 1, 21, `unknown scheme "smpt"`, "smtp"},
+	{"action a relay host smtp+auth://l@x", 1, 21, `unknown scheme "smtp+auth"`, ""},
+	{`action a relay domain { a = "smtp+auth://x" }`, 1, 25, `unknown scheme "smtp+auth"`, ""},
+	{"action a relay host x:0", 1, 21, `invalid port "0"`, ""},
+	{"action a relay host x:99999", 1, 21, `invalid port "99999"`, ""},
 	{"action a relay tls no-verfy", 1, 20, `unexpected "no-verfy"`, ""},
 
 	// Rules.
