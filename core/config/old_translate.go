@@ -14,7 +14,6 @@ type translator struct {
 	read     func(path string) ([]byte, error)
 	hostname string // the server's name
 	auth     bool   // clients can authenticate somewhere
-	expires  []word // global ones, by unit; the last counts for all
 	tables   map[string]*tableArg
 	paths    map[string]string // of tables and maps
 	aliases  bool              // some rule names its aliases

@@ -162,14 +162,13 @@ func holdsLocal(t *tableArg) bool {
 func (t *translator) action(u *unit, virtual *tableArg) string {
 	r := u.rule
 	d := &directive{pos: r.pos, name: "action"}
-	name := string(r.method)
-	switch {
-	case r.method == RelayMethod:
+	var name string
+	if r.method == RelayMethod {
 		if r.alias != nil {
 			t.rep.warnf(r.alias.pos, "\"alias\" has no effect on a relay rule")
 		}
 		name = t.relay(u, d)
-	default:
+	} else {
 		name = t.local(r, d, virtual)
 	}
 	if r.expire.text != "" {

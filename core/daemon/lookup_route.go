@@ -18,6 +18,14 @@ import (
 // mostSources is how many addresses a relay action sends from.
 const mostSources = 1024
 
+// What envelopes and logs say when a table fails: the words of OpenSMTPD, which log
+// watchers look for.
+const (
+	noSource    = "Could not retrieve source address"
+	noHelo      = "Failed to retrieve helo string"
+	noSmarthost = "Cannot retrieve smarthost"
+)
+
 // routesAtATime is how many destinations of a message are looked up at the same time.
 const routesAtATime = 16
 
@@ -116,13 +124,13 @@ func (q *routing) sources(ctx context.Context, local []netip.Addr) ([]routeSourc
 			err = errors.New("there is none")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("Could not retrieve source address: table <%s>: %w", q.relay.Src, err)
+			return nil, fmt.Errorf("%s: table <%s>: %w", noSource, q.relay.Src, err)
 		}
 		addrs = nil
 		for _, s := range list {
 			a, err := parseSource(s)
 			if err != nil {
-				return nil, fmt.Errorf("Could not retrieve source address: table <%s>: an entry is no address", q.relay.Src)
+				return nil, fmt.Errorf("%s: table <%s>: an entry is no address", noSource, q.relay.Src)
 			}
 			addrs = append(addrs, a)
 		}
@@ -133,7 +141,7 @@ func (q *routing) sources(ctx context.Context, local []netip.Addr) ([]routeSourc
 	for _, a := range addrs[:min(len(addrs), mostSources)] {
 		name, err := q.helo(ctx, a)
 		if err != nil {
-			return nil, fmt.Errorf("Failed to retrieve helo string: table <%s>: %w", q.relay.HeloSrc, err)
+			return nil, fmt.Errorf("%s: table <%s>: %w", noHelo, q.relay.HeloSrc, err)
 		}
 		if name != "" || q.relay.Src != "" {
 			sources = append(sources, routeSource{Addr: a.Unmap().WithZone(""), Helo: name})
@@ -201,7 +209,7 @@ func (q *routing) host(ctx context.Context, req *routeRequest) (string, error) {
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return "", fmt.Errorf("Cannot retrieve smarthost: table <%s>: %w", q.relay.HostTable, err)
+		return "", fmt.Errorf("%s: table <%s>: %w", noSmarthost, q.relay.HostTable, err)
 	}
 	q.relay.turns.note(turn{req.Message, req.Retry}, url)
 	return url, nil
@@ -215,7 +223,7 @@ func (q *routing) domain(ctx context.Context, domain string) (string, error) {
 		err = fmt.Errorf("it has nothing for %s", domain)
 	}
 	if err != nil {
-		return "", fmt.Errorf("Cannot retrieve smarthost: table <%s>: %w", q.relay.DomainTable, err)
+		return "", fmt.Errorf("%s: table <%s>: %w", noSmarthost, q.relay.DomainTable, err)
 	}
 	return url, nil
 }

@@ -55,8 +55,9 @@ func readRecording(t *testing.T, path string) *recording {
 		for strings.HasPrefix(block, "#") {
 			_, block, _ = strings.Cut(block, "\n")
 		}
-		question, answer, ok := strings.Cut(strings.TrimSpace(block), "\n")
-		if question, ok = strings.CutPrefix(question, "? "); !ok {
+		question, answer, _ := strings.Cut(strings.TrimSpace(block), "\n")
+		question, ok := strings.CutPrefix(question, "? ")
+		if !ok {
 			continue
 		}
 		if _, twice := r.answers[question]; twice {

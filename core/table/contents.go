@@ -26,7 +26,6 @@ type contents struct {
 	store
 	source string // file, or file:line of the declaration
 	kind   config.TableKind
-	format string // backend of a file
 	delim  string // of sub-addresses
 	lazy   [serviceCount]lazyIndex
 }
