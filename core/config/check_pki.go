@@ -86,6 +86,9 @@ func (c *checker) checkDHE(pki *PKI, o option) {
 // checkPKIs reports certificates without a key and keys without a certificate.
 func (c *checker) checkPKIs() {
 	for _, pki := range c.cfg.PKIs {
+		if pki.Name == "" {
+			continue // the name is reported
+		}
 		pos := c.names["pki"][pki.Name]
 		if pki.Cert == "" {
 			c.errorf(pos, "pki %q has no \"cert\": write pki %s cert \"/path\"", pki.Name, pki.Name)
