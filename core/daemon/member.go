@@ -54,9 +54,10 @@ func RunMember(role Role, sock *net.UnixConn, version string) error {
 	for _, peer := range m.peers {
 		peer.Abort()
 	}
-	m.serving.Wait()
-	m.turn.Lock() // a preparation may be under way
+	m.turn.Lock() // a change of the configuration may be under way
 	defer m.turn.Unlock()
+	m.active = true // it comes too late to listen to the peers
+	m.serving.Wait()
 	if c, ok := m.work.(io.Closer); ok {
 		c.Close()
 	}
