@@ -154,6 +154,22 @@ func has(line []token, words ...string) bool {
 	return false
 }
 
+// withoutValues gives a line of a listener without the strings of its options: "secure" is
+// a word of today's protocols as well.
+func withoutValues(line []token) []token {
+	kept := line[:1:1]
+	for i := 1; i < len(line); i++ {
+		switch before := line[i-1]; before.text {
+		case "ciphers", "hostname", "on", "pki", "protocols", "tag":
+			if !before.quoted {
+				continue
+			}
+		}
+		kept = append(kept, line[i])
+	}
+	return kept
+}
+
 // isToday tells whether a line can only be of today's language.
 func isToday(line []token) bool {
 	switch line[0].text {
@@ -184,7 +200,7 @@ func isOld(line []token) bool {
 	case "limit":
 		return has(line, "session")
 	case "listen":
-		return has(line, "certificate", "dsn-notify", "dsn-ret", "enable", "mask-source", "secure", "ssl")
+		return has(withoutValues(line), "certificate", "dsn-notify", "dsn-ret", "enable", "mask-source", "secure", "ssl")
 	}
 	return false
 }

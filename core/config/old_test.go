@@ -94,6 +94,20 @@ func TestConvertToday(t *testing.T) {
 	}
 }
 
+// TestTodayWithOldWords: words of older languages are strings of today's in some places.
+func TestTodayWithOldWords(t *testing.T) {
+	text := "pki a cert \"/c\" key \"/k\"\n" +
+		"listen on lo tls pki a protocols secure ciphers secure tag ssl hostname secure\n" +
+		"action x relay protocols secure\nmatch tag ssl for any action x\n"
+	cfg, _, err := Parse("smtpd.conf", []byte(text), nil, nil, testEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := cfg.Listeners[0]; cfg.Language != Today || l.Protocols != "secure" || l.Tag != "ssl" {
+		t.Errorf("%v, %+v", cfg.Language, l)
+	}
+}
+
 // TestOldLost: what cannot be said today keeps smtpd from starting.
 func TestOldLost(t *testing.T) {
 	for _, tt := range []struct{ file, want string }{
