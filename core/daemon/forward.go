@@ -23,9 +23,10 @@ func stickyHome(u user.User) error { return fmt.Errorf("%s is sticky", u.Home) }
 // errInsecure is wrapped by the refusal of a file that somebody else could have written.
 var errInsecure = errors.New("insecure file")
 
-// readForward reads ~/.forward, in a process with the rights of the user. Only the owner may have been able to write it: the file and
-// every directory down to it must belong to the user or to root and be writable by nobody
-// else; it must be a regular file and not a link. A sticky home is a sign of "not now".
+// readForward reads ~/.forward, in a process with the rights of the user. Only the owner
+// may have been able to write it: the file and every directory down to it must belong to
+// the user or to root and be writable by nobody else; it must be a regular file and not a
+// link. A sticky home is a sign of "not now".
 func readForward(u user.User) (content []byte, found bool, err error) {
 	if !filepath.IsAbs(u.Home) {
 		return nil, false, nil
