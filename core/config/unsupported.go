@@ -3,8 +3,8 @@ package config
 import "fmt"
 
 // later is the one list of what is understood but not carried out yet: the keywords of
-// the directive and of the option, then what is said about them. " table" stands for a
-// table in an argument, " alone" for none. When something is carried out, its line goes.
+// the directive and of the option, then what is said about them. " alone" stands for no
+// table in an argument. When something is carried out, its line goes.
 var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
@@ -50,9 +50,6 @@ func (c *checker) unsupported(d *directive) {
 		c.notYet(o.pos, key)
 		if o.extra != "" {
 			c.notYet(o.pos, key+" "+o.extra)
-		}
-		if o.table != nil {
-			c.notYet(o.pos, key+" table")
 		}
 		if o.table == nil {
 			c.notYet(o.pos, key+" alone")
