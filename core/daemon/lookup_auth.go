@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -16,7 +17,7 @@ import (
 // tableUse is a place that asks a table.
 type tableUse struct {
 	Pos     config.Pos
-	Option  string // of a listener, which names the table
+	Option  string // that names the table
 	Table   string
 	Service table.Service
 }
@@ -25,14 +26,15 @@ type tableUse struct {
 func listenerTables(listeners []config.Listener) (uses []tableUse) {
 	for i := range listeners {
 		l := &listeners[i]
-		for _, u := range []tableUse{{l.Pos, "auth", l.AuthTable, table.Credentials},
-			{l.Pos, "senders", l.Senders, table.MailAddrMap}, {l.Pos, "hostnames", l.Hostnames, table.AddrName}} {
-			if u.Table != "" {
-				uses = append(uses, u)
-			}
-		}
+		uses = append(uses, tableUse{l.Pos, "auth", l.AuthTable, table.Credentials},
+			tableUse{l.Pos, "senders", l.Senders, table.MailAddrMap}, tableUse{l.Pos, "hostnames", l.Hostnames, table.AddrName})
 	}
-	return uses
+	return named(uses)
+}
+
+// named leaves out what asks no table.
+func named(uses []tableUse) []tableUse {
+	return slices.DeleteFunc(uses, func(u tableUse) bool { return u.Table == "" })
 }
 
 // prepareListeners sees that the tables can answer.

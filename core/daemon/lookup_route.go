@@ -45,20 +45,20 @@ func (s *lookupSettings) prepareRelays() error {
 			continue
 		}
 		s.relays[a.Name] = &relayTables{Relay: &a.Relay, sources: newSourceList()}
-		for _, use := range []struct {
-			table   string
-			service table.Service
-		}{{a.Relay.HostTable, table.RelayHost}, {a.Relay.DomainTable, table.RelayHost}, {a.Relay.Auth, table.Credentials},
-			{a.Relay.Src, table.Source}, {a.Relay.HeloSrc, table.AddrName}} {
-			if use.table == "" {
-				continue
-			}
-			if err := s.tables.Prepare(use.table, use.service); err != nil {
-				return fmt.Errorf("%s:%d: action %q: %w", a.Pos.File, a.Pos.Line, a.Name, err)
+		for _, u := range relayUses(a) {
+			if err := s.tables.Prepare(u.Table, u.Service); err != nil {
+				return fmt.Errorf("%s:%d: action %q: %w", u.Pos.File, u.Pos.Line, a.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// relayUses gives the tables that a relay action asks.
+func relayUses(a *config.Action) []tableUse {
+	r := &a.Relay
+	return named([]tableUse{{a.Pos, "host", r.HostTable, table.RelayHost}, {a.Pos, "domain", r.DomainTable, table.RelayHost},
+		{a.Pos, "auth", r.Auth, table.Credentials}, {a.Pos, "src", r.Src, table.Source}, {a.Pos, "helo-src", r.HeloSrc, table.AddrName}})
 }
 
 // validEntry says what is wrong with an entry of a table that relay actions use.

@@ -34,8 +34,8 @@ func (s *sourceList) get(ctx context.Context, tables *table.Set, name string) ([
 	if tables.InMemory(name) {
 		return tables.List(ctx, name, table.Source, mostSources)
 	}
-	if a := s.last.Load(); a != nil && time.Since(a.at) < sourceLife {
-		return a.list, nil
+	if list := s.fresh(); list != nil {
+		return list, nil
 	}
 	select {
 	case <-s.turn:
@@ -43,14 +43,22 @@ func (s *sourceList) get(ctx context.Context, tables *table.Set, name string) ([
 		return nil, ctx.Err()
 	}
 	defer func() { s.turn <- struct{}{} }()
-	if a := s.last.Load(); a != nil && time.Since(a.at) < sourceLife {
-		return a.list, nil
+	if list := s.fresh(); list != nil {
+		return list, nil
 	}
 	list, err := tables.List(ctx, name, table.Source, mostSources)
 	if err == nil && len(list) > 0 {
 		s.last.Store(&sourceAnswer{list, time.Now()})
 	}
 	return list, err
+}
+
+// fresh gives what was answered a moment ago, nil when nothing was.
+func (s *sourceList) fresh() []string {
+	if a := s.last.Load(); a != nil && time.Since(a.at) < sourceLife {
+		return a.list
+	}
+	return nil
 }
 
 // forgetSources has the source addresses asked for again, after a table was updated.

@@ -32,7 +32,7 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 	}
 	var good []config.Table
 	for _, t := range cfg.Tables {
-		if t.Backend != "static" && t.Backend != "file" && t.Backend != "db" {
+		if served(&t) || t.Backend == "getpwnam" {
 			continue
 		}
 		if _, err := table.NewSet([]config.Table{t}, table.Sources{Valid: validEntry}); err != nil {
@@ -84,11 +84,7 @@ func tableUses(cfg *config.Config) []tableUse {
 		add(a.Pos, a.Alias, table.Alias)
 		add(a.Pos, a.Virtual, table.Alias)
 		add(a.Pos, a.UserBase, table.UserInfo)
-		add(a.Pos, a.Relay.Auth, table.Credentials)
-		add(a.Pos, a.Relay.HeloSrc, table.AddrName)
-		add(a.Pos, a.Relay.Src, table.Source)
-		add(a.Pos, a.Relay.HostTable, table.RelayHost)
-		add(a.Pos, a.Relay.DomainTable, table.RelayHost)
+		uses = append(uses, relayUses(&a)...)
 	}
 	for _, r := range cfg.Rules {
 		match := func(m config.Match, service table.Service) {

@@ -112,7 +112,7 @@ func (a *relayAction) routed(r *route, sources []routeSource) (*mta.Relay, strin
 	if r.URL != "" {
 		u, err := mta.ParseURL(r.URL)
 		if err != nil {
-			return nil, "Cannot retrieve smarthost: " + err.Error()
+			return nil, noSmarthost + ": " + err.Error()
 		}
 		opts.URL = u
 	}
