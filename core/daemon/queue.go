@@ -31,7 +31,7 @@ type queueRole struct {
 	next *queueSettings
 
 	store    queue.Store
-	sched    *scheduler.Scheduler
+	sched    scheduler.Backend
 	incoming incoming
 	flightMu sync.Mutex
 	flight   map[envelope.ID]*envelope.Envelope // handed out, without a result yet
