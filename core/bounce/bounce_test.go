@@ -22,7 +22,7 @@ func failedNotice() *Notice {
 	return &Notice{
 		Kind: envelope.BounceFailed, Host: "mx1.example.org",
 		To:   address.Address{Local: "alice", Domain: "example.org"},
-		Date: testDate, Arrival: testDate.Add(-2 * time.Second), EnvID: "QQ+2B314159",
+		Date: testDate, Arrival: testDate.Add(-2 * time.Second), EnvID: "QQ+2B314159", MaxFull: 100 << 10,
 		Recipients: []Recipient{
 			{
 				Final: address.Address{Local: "u1", Domain: "reject.example.net"},
@@ -202,7 +202,7 @@ func TestDelayed(t *testing.T) {
 func TestDelivered(t *testing.T) {
 	n := failedNotice()
 	n.Kind = envelope.BounceDelivered
-	n.Recipients = []Recipient{{Final: address.Address{Local: "a", Domain: "b"}}, {Final: address.Address{Local: "c", Domain: "d"}, Relayed: true}}
+	n.Recipients = []Recipient{{Final: at("a@b")}, {Final: at("c@d"), Kind: envelope.BounceRelayed, Text: "250 ok"}}
 	r := build(t, n, testMessage)
 	if got := r.header.Get("Subject"); got != "Delivery status notification: delivered" {
 		t.Errorf("subject %q", got)
@@ -251,6 +251,7 @@ func TestLostMessage(t *testing.T) {
 func TestWanted(t *testing.T) {
 	alice := address.Address{Local: "alice", Domain: "example.org"}
 	const failed, delayed, delivered = envelope.BounceFailed, envelope.BounceDelayed, envelope.BounceDelivered
+	const relayed, expanded = envelope.BounceRelayed, envelope.BounceExpanded
 	tests := []struct {
 		name string
 		env  envelope.Envelope
@@ -261,14 +262,14 @@ func TestWanted(t *testing.T) {
 		{"notice", envelope.Envelope{Sender: alice, Flags: envelope.BounceMessage}, nil},
 		{"never", envelope.Envelope{Sender: alice, Notify: envelope.NotifyNever}, nil},
 		{"never and failure", envelope.Envelope{Sender: alice, Notify: envelope.NotifyNever | envelope.NotifyFailure}, nil},
-		{"success", envelope.Envelope{Sender: alice, Notify: envelope.NotifySuccess}, []envelope.BounceType{delivered}},
+		{"success", envelope.Envelope{Sender: alice, Notify: envelope.NotifySuccess}, []envelope.BounceType{delivered, relayed, expanded}},
 		{"failure", envelope.Envelope{Sender: alice, Notify: envelope.NotifyFailure}, []envelope.BounceType{failed}},
 		{"delay", envelope.Envelope{Sender: alice, Notify: envelope.NotifyDelay}, []envelope.BounceType{delayed}},
-		{"all", envelope.Envelope{Sender: alice, Notify: 7}, []envelope.BounceType{failed, delayed, delivered}},
+		{"all", envelope.Envelope{Sender: alice, Notify: 7}, []envelope.BounceType{failed, delayed, delivered, relayed, expanded}},
 	}
 	for _, tt := range tests {
 		var got []envelope.BounceType
-		for kind := envelope.BounceType(0); kind <= delivered+1; kind++ {
+		for kind := envelope.BounceType(0); kind <= expanded+1; kind++ {
 			if Wanted(&tt.env, kind) {
 				got = append(got, kind)
 			}

@@ -31,7 +31,7 @@ func Build(w io.Writer, n *Notice, original io.Reader) error {
 	var ret returned
 	if original != nil {
 		var err error
-		if ret, err = readOriginal(original, n.Full && n.Kind == envelope.BounceFailed); err != nil {
+		if ret, err = readOriginal(original, n.maxFull()); err != nil {
 			return err
 		}
 	}
@@ -48,6 +48,15 @@ func Build(w io.Writer, n *Notice, original io.Reader) error {
 	}
 	fmt.Fprintf(out, "\n--%s--\n", out.boundary)
 	return out.Flush()
+}
+
+// maxFull gives the octets of the largest message that is returned whole, -1 when none is:
+// RET speaks of failures only (RFC 3461 section 4.3).
+func (n *Notice) maxFull() int64 {
+	if !n.Full || n.Kind != envelope.BounceFailed {
+		return -1
+	}
+	return n.MaxFull
 }
 
 // writer keeps the first error until Flush, as bufio does.
@@ -107,16 +116,15 @@ func (w *writer) status(n *Notice) {
 	for i := range n.Recipients {
 		r := &n.Recipients[i]
 		w.WriteByte('\n')
-		if kind, value, ok := strings.Cut(r.ORcpt, ";"); ok {
-			w.field("Original-Recipient", printable(kind, 64)+"; "+printable(unxtext(value), maxField))
-		}
+		w.field("Original-Recipient", r.original())
 		w.field("Final-Recipient", "rfc822; "+r.Final.String())
 		w.field("Action", n.action(r))
 		w.field("Status", n.statusCode(r))
 		if r.MTA != "" {
 			w.field("Remote-MTA", "dns; "+printable(r.MTA, 255))
 		}
-		if text := printable(r.Text, maxField); text != "" {
+		last, _ := r.expired()
+		if text := printable(last, maxField); text != "" {
 			w.field("Diagnostic-Code", diagnosticType(text)+"; "+text)
 		}
 		w.date("Last-Attempt-Date", r.LastTry)
@@ -126,18 +134,32 @@ func (w *writer) status(n *Notice) {
 	}
 }
 
-// statusCode is the enhanced status of the recipient, or the general one of the action.
-func (n *Notice) statusCode(r *Recipient) string {
-	if r.EscClass == 2 || r.EscClass == 4 || r.EscClass == 5 {
-		return fmt.Sprintf("%d.%d.%d", r.EscClass, r.EscCode/100, r.EscCode%100)
+// original is the address that the sender gave: ORCPT, or without it the one of RCPT when
+// the message goes to another one.
+func (r *Recipient) original() string {
+	if kind, value, ok := strings.Cut(r.ORcpt, ";"); ok {
+		return printable(kind, 64) + "; " + printable(unxtext(value), maxField)
 	}
+	if r.Rcpt.Null() || r.Rcpt == r.Final {
+		return ""
+	}
+	return "rfc822; " + r.Rcpt.String()
+}
+
+// statusCode is the enhanced status of the recipient, or the general one of the action when
+// it has none that agrees with it.
+func (n *Notice) statusCode(r *Recipient) string {
+	class := uint8(2)
 	switch n.Kind {
 	case envelope.BounceFailed:
-		return "5.0.0"
+		class = 5
 	case envelope.BounceDelayed:
-		return "4.0.0"
+		class = 4
 	}
-	return "2.0.0"
+	if r.EscClass != class {
+		return fmt.Sprintf("%d.0.0", class)
+	}
+	return fmt.Sprintf("%d.%d.%d", class, r.EscCode/100, r.EscCode%100)
 }
 
 // diagnosticType is smtp for an SMTP reply and a private type for the words of this

@@ -11,37 +11,47 @@ import (
 // Notice is what one notice says: all recipients of one message that had the same fate
 // in the same moment.
 type Notice struct {
-	Kind       envelope.BounceType
-	Host       string          // name of this server
-	To         address.Address // the sender of the message
-	Date       time.Time       // of the notice
-	Arrival    time.Time       // of the message; zero: unknown
-	EnvID      string          // ENVID of the message, xtext
-	Full       bool            // the sender asked for the whole message (RET=FULL)
-	Delay      time.Duration   // BounceDelayed: how long it has been tried
-	Recipients []Recipient     // at least one
+	Kind       envelope.BounceType // all of success are one
+	Host       string              // name of this server
+	To         address.Address     // the sender of the message
+	Date       time.Time           // of the notice
+	Arrival    time.Time           // of the message; zero: unknown
+	EnvID      string              // ENVID of the message, xtext
+	Full       bool                // the sender asked for the whole message (RET=FULL) and may have it
+	MaxFull    int64               // octets of the largest message that is returned whole
+	Delay      time.Duration       // BounceDelayed: how long it has been tried
+	Recipients []Recipient         // at least one
 }
 
 // Recipient is one recipient and its fate.
 type Recipient struct {
 	Final    address.Address // where it was to be delivered
 	ORcpt    string          // ORCPT of the recipient: type;xtext
-	Relayed  bool            // BounceDelivered: to a server that tells nothing more
-	EscClass uint8           // enhanced status, RFC 3463; 0: that of the kind
-	EscCode  uint16          // subject*100 + detail
-	Text     string          // reply of the server or the program
-	MTA      string          // name of the server that gave Text; "" when it is this one
-	LastTry  time.Time       // zero: unknown
-	Expires  time.Time       // BounceDelayed: when it is given up; zero: unknown
+	Rcpt     address.Address // as the client gave it; null: unknown
+	Kind     envelope.BounceType
+	EscClass uint8         // enhanced status, RFC 3463; 0: that of the kind
+	EscCode  uint16        // subject*100 + detail
+	Text     string        // reply of the server or the program
+	MTA      string        // name of the server that gave Text; "" when it is this one
+	LastTry  time.Time     // zero: unknown
+	TTL      time.Duration // how long it is tried, from Arrival on; 0: unknown
+	Expires  time.Time     // BounceDelayed: when it is given up; zero: unknown
 }
+
+// ExpiredPrefix stands before the last error of a recipient whose time is over.
+const ExpiredPrefix = "Envelope expired: "
 
 // RecipientOf tells the fate that stands in an envelope. The name of the server that
 // caused it does not; the caller may add it.
 func RecipientOf(e *envelope.Envelope) Recipient {
-	return Recipient{
-		Final: e.Dest, ORcpt: e.ORcpt, EscClass: e.EscClass, EscCode: e.EscCode,
-		Text: e.ErrorLine, LastTry: e.LastTry, Expires: e.Expires(),
+	r := Recipient{
+		Final: e.Dest, Rcpt: e.Rcpt, Kind: e.BounceType, ORcpt: e.ORcpt, EscClass: e.EscClass, EscCode: e.EscCode,
+		Text: e.ErrorLine, LastTry: e.LastTry, TTL: e.TTL,
 	}
+	if e.TTL > 0 {
+		r.Expires = e.Expires()
+	}
+	return r
 }
 
 // Wanted reports whether the sender of an envelope is to be told. Nobody is told about a
@@ -60,7 +70,7 @@ func Wanted(e *envelope.Envelope, kind envelope.BounceType) bool {
 		return notify&envelope.NotifyFailure != 0
 	case envelope.BounceDelayed:
 		return notify&envelope.NotifyDelay != 0
-	case envelope.BounceDelivered:
+	case envelope.BounceDelivered, envelope.BounceRelayed, envelope.BounceExpanded:
 		return notify&envelope.NotifySuccess != 0
 	}
 	return false
@@ -73,20 +83,28 @@ func (n *Notice) action(r *Recipient) string {
 		return "failed"
 	case n.Kind == envelope.BounceDelayed:
 		return "delayed"
-	case r.Relayed:
+	case r.Kind == envelope.BounceRelayed:
 		return "relayed"
+	case r.Kind == envelope.BounceExpanded:
+		return "expanded"
 	}
 	return "delivered"
 }
 
-// subject is the word of the Subject: "relayed" when all recipients were.
+// subject is the word of the Subject: what all recipients have in common, or "delivered".
 func (n *Notice) subject() string {
+	word := n.action(&n.Recipients[0])
 	for i := range n.Recipients {
-		if word := n.action(&n.Recipients[i]); word != "relayed" {
-			return word
+		if n.action(&n.Recipients[i]) != word {
+			return "delivered"
 		}
 	}
-	return "relayed"
+	return word
+}
+
+// expired reports whether the time of the recipient was over, and gives the last error.
+func (r *Recipient) expired() (last string, yes bool) {
+	return strings.CutPrefix(r.Text, ExpiredPrefix)
 }
 
 // printable makes text fit for a field of at most most octets: what is not printable

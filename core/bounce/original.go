@@ -5,12 +5,9 @@ import (
 	"io"
 )
 
-// Limits of what is returned of a message, in octets. A longer message is returned by its
-// header, even if the sender asked for all of it: RFC 3461 section 6.2 allows that.
-const (
-	MaxFull   = 100 << 10
-	MaxHeader = 32 << 10
-)
+// MaxHeader is the most that is returned of a header, in octets. A message that is longer
+// than Notice.MaxFull is returned by its header, even if the sender asked for all of it.
+const MaxHeader = 32 << 10
 
 // returned is what the third part holds.
 type returned struct {
@@ -20,17 +17,15 @@ type returned struct {
 	eightBit bool
 }
 
-// readOriginal reads as much of the message as can be returned.
-func readOriginal(r io.Reader, full bool) (returned, error) {
-	limit := int64(MaxHeader)
-	if full {
-		limit = MaxFull
-	}
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+// readOriginal reads as much of the message as can be returned: all if that is at most
+// maxFull octets, which are negative when it is not asked for.
+func readOriginal(r io.Reader, maxFull int64) (returned, error) {
+	full := maxFull >= 0
+	data, err := io.ReadAll(io.LimitReader(r, max(MaxHeader, maxFull)+1))
 	if err != nil {
 		return returned{}, err
 	}
-	if full && len(data) <= MaxFull && transportable(data) {
+	if full && int64(len(data)) <= maxFull && transportable(data) {
 		return returned{data: data, full: true, asked: true, eightBit: has8bit(data)}, nil
 	}
 	if len(data) > MaxHeader {

@@ -61,6 +61,8 @@ func defaults(env Environment) *Config {
 		QueueTTL:       4 * 24 * time.Hour,
 		SRS:            SRS{TTL: 4 * 24 * time.Hour},
 		WarnIntervals:  []time.Duration{4 * time.Hour},
+		Bounce: Bounce{ReturnFull: ReturnAuthenticated, MaxReturn: 100 << 10,
+			MaxSender: 30, MaxDomain: 300, MaxTotal: 3000},
 		MaxRcpt:        1000,
 		MaxMails:       100,
 		MTAMaxDeferred: 100,

@@ -21,6 +21,12 @@ func (c *checker) checkSetting(d *directive) {
 		cfg.ADMD = w.text
 	case "bounce":
 		c.checkBounce(d)
+	case "bounce max-return-size":
+		c.checkReturnSize(w)
+	case "bounce return-full":
+		for _, o := range d.options {
+			cfg.Bounce.ReturnFull = o.name
+		}
 	case "mta max-deferred":
 		cfg.MTAMaxDeferred = c.count(w)
 	case "queue compression":
@@ -46,7 +52,7 @@ func (c *checker) checkSetting(d *directive) {
 		cfg.SRS.BackupKey = w.text
 	case "srs ttl":
 		c.checkSRSTTL(w)
-	case "smtp limit", "mda limit", "scheduler limit":
+	case "bounce limit", "smtp limit", "mda limit", "scheduler limit":
 		for _, o := range d.options {
 			*c.limit(d.name, o.name) = c.count(o.arg)
 		}
@@ -65,6 +71,17 @@ func (c *checker) checkBounce(d *directive) {
 			c.cfg.WarnIntervals = append(c.cfg.WarnIntervals, delay)
 		}
 	}
+}
+
+// mostReturned bounds what is returned of a message, in octets: notices are made in memory.
+const mostReturned = 1 << 20
+
+func (c *checker) checkReturnSize(w word) {
+	size := c.size(w)
+	if size > mostReturned {
+		c.errorf(w.pos, "a message of more than 1M is never returned whole: write 1M or less")
+	}
+	c.cfg.Bounce.MaxReturn = size
 }
 
 // printable refuses text that could not be written into a line of a reply or a header.
@@ -143,6 +160,12 @@ func (c *checker) count(w word) int {
 func (c *checker) limit(directive, name string) *int {
 	cfg := c.cfg
 	switch directive + " " + name {
+	case "bounce limit max-per-sender":
+		return &cfg.Bounce.MaxSender
+	case "bounce limit max-per-domain":
+		return &cfg.Bounce.MaxDomain
+	case "bounce limit max-total":
+		return &cfg.Bounce.MaxTotal
 	case "smtp limit max-rcpt":
 		return &cfg.MaxRcpt
 	case "smtp limit max-mails":

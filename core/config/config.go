@@ -22,8 +22,9 @@ type Config struct {
 	QueueKey       string
 	SRS            SRS
 	WarnIntervals  []time.Duration // delay notices
-	MaxRcpt        int             // recipients a transaction
-	MaxMails       int             // messages a session
+	Bounce         Bounce
+	MaxRcpt        int // recipients a transaction
+	MaxMails       int // messages a session
 	Ciphers        string
 	MTAMaxDeferred int
 	MTALimits      []MTALimits // the first has no Domain and holds the defaults
@@ -50,6 +51,21 @@ type Unsupported struct {
 	What string
 	Line string // the text of the line, without its end
 }
+
+// Bounce is what notices may hold and how many may be sent.
+type Bounce struct {
+	ReturnFull string // which senders may have their whole message back
+	MaxReturn  int64  // octets of the largest message that is returned whole
+	// Notices an hour that answer mail from outside and go outside, 0: no limit.
+	MaxSender, MaxDomain, MaxTotal int
+}
+
+// The values of ReturnFull.
+const (
+	ReturnAny           = "any"
+	ReturnAuthenticated = "authenticated" // local ones too
+	ReturnNone          = "none"
+)
 
 // SRS is the srs directive. An empty Key means that it was not given.
 type SRS struct {

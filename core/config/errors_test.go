@@ -56,7 +56,7 @@ var wrong = []struct {
 	{"include \"/deep1\"", 1, 9, "more than 16 files", ""},
 
 	// Settings.
-	{"bounce interval 1h", 1, 8, `unexpected "interval": expected "warn-interval"`, ""},
+	{"bounce interval 1h", 1, 8, `unexpected "interval": expected "limit", "max-return-size", "return-full" or "warn-interval"`, ""},
 	{"bounce warn-interval 4", 1, 22, "a delay needs a unit: write 4s, 4m, 4h or 4d", ""},
 	{"bounce warn-interval 4h 5h", 1, 25, "expected the end of the line", ""},
 	{"bounce warn-interval 4w", 1, 22, `invalid delay "4w"`, ""},

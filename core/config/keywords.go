@@ -54,15 +54,19 @@ var (
 		"reconn-delay-route", "session-keepalive", "session-mail-max",
 		"session-transaction-delay", "task-hiwat", "task-lowat", "task-release",
 	}
+	bounceWords  = []string{"max-return-size", "return-full"}
+	bounceLimits = []string{"max-per-domain", "max-per-sender", "max-total"}
+	returnFull   = []string{ReturnAny, ReturnAuthenticated, ReturnNone}
+
 	dheModes   = []string{"auto", "legacy", "none"}
 	tableTypes = []string{"db", "file", "getpwnam", "static"}
 )
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, orTrusted, "stdin"}
+	words := []string{normalize, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
-		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, dheModes, tableTypes,
+		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes,
 	} {
 		words = append(words, list...)
 	}

@@ -11,6 +11,9 @@ import (
 const everything = `include "/part"
 admd example.org
 bounce warn-interval 1h
+bounce limit max-per-sender 1 max-per-domain 1 max-total 1
+bounce max-return-size 1K
+bounce return-full any
 ca corp cert "/ca"
 pki mail.example.org cert "/c" key "/k" dhe none
 mda limit max-session 50

@@ -123,11 +123,21 @@ func (p *parser) parseInclude() string {
 }
 
 func (p *parser) parseBounce(d *directive) {
-	if p.oneOf("warn-interval") == "" {
-		return
-	}
-	for more := true; more && !p.failed; more = p.eat(",") {
-		d.args = append(d.args, p.delay())
+	switch word := p.oneWord("limit", "max-return-size", "return-full", "warn-interval"); word {
+	case "limit":
+		d.name = "bounce limit"
+		p.limits(d, bounceLimits)
+	case "max-return-size":
+		d.name = "bounce max-return-size"
+		d.args = append(d.args, p.size())
+	case "return-full":
+		d.name = "bounce return-full"
+		pos := p.tok.pos
+		d.options = append(d.options, option{pos: pos, name: p.oneWord(returnFull...)})
+	case "warn-interval":
+		for more := true; more && !p.failed; more = p.eat(",") {
+			d.args = append(d.args, p.delay())
+		}
 	}
 }
 

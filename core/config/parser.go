@@ -286,6 +286,17 @@ func (p *parser) oneOf(words ...string) string {
 	return ""
 }
 
+// oneWord takes one of the words, of which some are reserved and some not, and gives it.
+func (p *parser) oneWord(words ...string) string {
+	for _, w := range words {
+		if p.keyword(w) || p.bare(w) {
+			return w
+		}
+	}
+	p.unexpected("", words...)
+	return ""
+}
+
 func (p *parser) newlines() {
 	for !p.failed && p.tok.kind == tNewline {
 		p.advance()

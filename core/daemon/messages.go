@@ -461,6 +461,7 @@ type queueConfig struct {
 	QueueTTL      time.Duration
 	SubAddrDelim  string
 	WarnIntervals []time.Duration
+	Bounce        config.Bounce
 	Actions       []config.Action
 	MDA           config.MDALimits
 	Scheduler     config.SchedulerLimits

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godwit-mta/godwit/core/bounce"
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
@@ -39,9 +40,14 @@ type queueRole struct {
 	results  chan []envelope.Result
 	wake     chan struct{}
 	started  bool
-	ctx      context.Context // ends when the role drains
-	stop     context.CancelFunc
-	running  sync.WaitGroup
+
+	gathering   gathering
+	noticeSlots chan struct{}
+	told        bounce.Limiter
+
+	ctx     context.Context // ends when the role drains
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 // queueSettings is a configuration in the form in which it is used.
@@ -55,7 +61,7 @@ type queueSettings struct {
 func newQueue(m *member, dir string) *queueRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	q := &queueRole{m: m, log: m.log, dir: dir, ctx: ctx, stop: cancel,
-		results: make(chan []envelope.Result, 64), wake: make(chan struct{}, 1)}
+		results: make(chan []envelope.Result, 64), wake: make(chan struct{}, 1), noticeSlots: make(chan struct{}, mostNotices)}
 	q.flight = make(map[envelope.ID]*envelope.Envelope)
 	q.incoming.open = make(map[envelope.MessageID]*transaction)
 	q.agents.init(q)
@@ -111,10 +117,16 @@ func (q *queueRole) abandon() { q.next = nil }
 
 // load schedules what was queued before; mail is accepted meanwhile.
 func (q *queueRole) load() {
+	var notices []envelope.ID
 	err := q.store.Load(func(e *envelope.Envelope) error {
-		q.enqueue(e, e.LastTry.IsZero())
+		if e.Notice != 0 || e.Flags&envelope.BounceMessage != 0 && e.LastTry.IsZero() {
+			notices = append(notices, e.ID) // they depend on each other
+		} else {
+			q.enqueue(e, e.LastTry.IsZero())
+		}
 		return q.ctx.Err()
 	})
+	q.resumeNotices(notices)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		q.log.Warnf("queue: %v", err)
 	}
@@ -210,35 +222,27 @@ func (q *queueRole) enqueueNew(envs []*envelope.Envelope) {
 }
 
 func (q *queueRole) entry(e *envelope.Envelope, now bool) scheduler.Entry {
+	if e.Type == envelope.Bounce {
+		return q.askedEntry(e)
+	}
 	kind, group := q.place(e)
 	ttl := e.TTL
 	if ttl == 0 { // written by OpenSMTPD
 		ttl = q.settings().QueueTTL
 	}
-	born := e.Created
-	if e.Type == envelope.Bounce { // a notice has its own time, however long the message took
-		born, ttl = e.LastTry, q.settings().QueueTTL
-	}
 	at := time.Now()
 	due := at
 	if !now {
-		due = scheduler.Backoff(kind, e.Created, at, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
+		due = q.beforeWarning(e, scheduler.Backoff(kind, e.Created, at, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry)))
 	}
-	entry := scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(born, at, ttl)}
-	if kind == scheduler.Bounce && now {
-		entry.Due = at.Add(noticeGather)
-	}
-	return entry
+	return scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(e.Created, at, ttl)}
 }
-
-// noticeGather is how long a notice waits for further failures of the same message.
-const noticeGather = time.Second
 
 // place gives what takes turns with what.
 func (q *queueRole) place(e *envelope.Envelope) (scheduler.Kind, string) {
 	switch e.Type {
 	case envelope.Bounce:
-		return scheduler.Bounce, e.BounceType.String()
+		return scheduler.Bounce, noticeGroup(e)
 	case envelope.MDA:
 		return scheduler.Local, e.Dispatcher + "\x00" + e.MDAUser
 	}

@@ -3,59 +3,88 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/bounce"
+	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/queue"
+	"github.com/godwit-mta/godwit/core/scheduler"
 )
 
 // lookupWait bounds a question to another process.
 const lookupWait = time.Minute
 
+// mostNotices is how many notices are made at a time, each with a part of its message in
+// memory.
+const mostNotices = 8
+
 // notice tells a sender what became of recipients of one message: one notice for all of
-// them. It is a new message; only when that is durable the envelopes go that asked for it.
+// them. It is a new message; only when that is durable the envelopes go that asked for it,
+// and only when these are gone it is delivered. So a crash leads to no second one: see
+// resumeNotices.
 func (q *queueRole) notice(envs []*envelope.Envelope) {
-	err := q.sendNotice(envs)
+	select {
+	case q.noticeSlots <- struct{}{}:
+		defer func() { <-q.noticeSlots }()
+	case <-q.ctx.Done():
+		return
+	}
+	made, err := q.sendNotice(envs)
 	if err == nil {
-		q.finishNotice(envs)
+		q.finishNotice(envs, func() { q.enqueueNew(made) })
 		return
 	}
 	first := envs[0]
-	if refused, ok := err.(*noticeRefused); ok && refused.permanent {
+	var refused *noticeRefused
+	if errors.As(err, &refused) && refused.permanent {
 		q.log.Warnf("queue: notice about message %s to <%s> dropped: %v", first.ID.Message(), first.Sender, err)
-		q.finishNotice(envs)
+		q.stats.Counter("bounce.dropped").Add(1)
+		q.finishNotice(envs, func() {})
 		return
 	}
 	q.log.Warnf("queue: notice about message %s to <%s> put off: %v", first.ID.Message(), first.Sender, err)
 	q.putOff(envs)
 }
 
-func (q *queueRole) finishNotice(envs []*envelope.Envelope) {
+// finishNotice removes the envelopes that asked for a notice and does next when that is
+// durable.
+func (q *queueRole) finishNotice(envs []*envelope.Envelope, next func()) {
 	var out outcome
 	for _, e := range envs {
 		q.land(e.ID)
 		q.remove(&out, e)
 	}
+	out.after = append(out.after, next)
 	q.carryOut(&out)
 	q.nudge()
 }
 
+// putOff tries a notice again later. LastTry stays: it tells of the recipient.
 func (q *queueRole) putOff(envs []*envelope.Envelope) {
 	var out outcome
+	now := time.Now()
 	for _, e := range envs {
 		q.land(e.ID)
 		e.Retry++
-		e.LastTry = time.Now()
-		q.retry(&out, e)
+		e.Notice = 0
+		due := scheduler.Backoff(scheduler.Bounce, askedAt(e), now, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
+		out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
+		out.after = append(out.after, func() {
+			if !q.sched.Retry(e.ID, due) {
+				q.drop(e.ID) // smtpctl remove came meanwhile
+			}
+		})
 	}
 	q.carryOut(&out)
 	q.nudge()
 }
 
-// noticeRefused is the refusal of the rules to take a notice.
+// noticeRefused is a refusal to send a notice, by the rules or by the limits.
 type noticeRefused struct {
 	permanent bool
 	text      string
@@ -63,53 +92,131 @@ type noticeRefused struct {
 
 func (e *noticeRefused) Error() string { return e.text }
 
-// sendNotice builds the notice and commits it under a message id of its own.
-func (q *queueRole) sendNotice(envs []*envelope.Envelope) error {
+// sendNotice builds the notice and commits it under a message id of its own. It gives its
+// envelopes.
+func (q *queueRole) sendNotice(envs []*envelope.Envelope) ([]*envelope.Envelope, error) {
 	reserved, err := q.store.Reserve(1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := reserved[0]
-	text, err := q.buildNotice(envs)
-	if err == nil {
-		err = q.commitNotice(id, envs[0], text)
-	}
+	made, err := q.commitNotice(id, envs)
 	if err != nil {
 		q.store.Release(id)
+	}
+	return made, err
+}
+
+func (q *queueRole) commitNotice(id envelope.MessageID, envs []*envelope.Envelope) ([]*envelope.Envelope, error) {
+	about := envs[0]
+	made, err := q.noticeEnvelopes(id, about)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.mayTell(about, made); err != nil {
+		return nil, err
+	}
+	text, err := q.buildNotice(envs)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.announce(envs, id); err != nil {
+		return nil, err
+	}
+	m := &queue.Message{ID: id, Body: text, Size: int64(len(text)), Envelopes: made}
+	if err := q.store.Commit(m); err != nil {
+		return nil, err
+	}
+	q.log.Infof("info: notice %s about message %s to <%s>", id, about.ID.Message(), about.Sender)
+	q.stats.Counter("bounce.message").Add(1)
+	return made, nil
+}
+
+// noticeEnvelopes asks where a notice to the sender of a message goes. It passes the rules
+// as a message from this host with the null sender.
+func (q *queueRole) noticeEnvelopes(id envelope.MessageID, about *envelope.Envelope) ([]*envelope.Envelope, error) {
+	ctx, cancel := context.WithTimeout(q.ctx, lookupWait)
+	defer cancel()
+	req := recipientRequest{Message: id, Rcpt: about.Sender.String(), Notice: true,
+		Session: session{Local: true, Helo: "localhost", SMTPName: q.settings().Hostname}}
+	var reply recipientReply
+	if err := q.m.peers[Lookup].Call(ctx, kindNoticeRecipient, &req, &reply); err != nil {
+		return nil, err
+	}
+	if reply.Code != 0 {
+		return nil, &noticeRefused{permanent: reply.Code >= 500, text: fmt.Sprintf("%d %s", reply.Code, reply.Text)}
+	}
+	done := make(chan *transaction, 1)
+	if err := q.incoming.end(id, reply.Envelopes, func(t *transaction) { done <- t }); err != nil {
+		return nil, err
+	}
+	select {
+	case t := <-done:
+		return t.envelopes, nil
+	case <-ctx.Done():
+		q.incoming.forget(id)
+		return nil, ctx.Err()
+	}
+}
+
+// mayTell counts notices that answer mail of strangers and go to other hosts: its sender may
+// be forged, and the notices would all hit somebody who has nothing to do with it.
+func (q *queueRole) mayTell(about *envelope.Envelope, made []*envelope.Envelope) error {
+	local := func(e *envelope.Envelope) bool { return e.Type != envelope.MTA }
+	if about.Flags&envelope.Authenticated != 0 || slices.ContainsFunc(made, local) {
+		return nil
+	}
+	b := &q.settings().Bounce
+	limits := bounce.Limits{Sender: b.MaxSender, Domain: b.MaxDomain, Total: b.MaxTotal}
+	if why := q.told.Take(about.Sender, limits, time.Now()); why != "" {
+		return &noticeRefused{permanent: true, text: why}
+	}
+	return nil
+}
+
+// announce writes into the envelopes that ask for a notice which message it is going to be.
+func (q *queueRole) announce(envs []*envelope.Envelope, id envelope.MessageID) error {
+	changes := make([]queue.Change, len(envs))
+	for i, e := range envs {
+		e.Notice = id
+		changes[i] = queue.Change{Op: queue.Update, Envelope: e}
+	}
+	err := q.store.Apply(changes)
+	if errors.Is(err, queue.ErrNotFound) { // smtpctl remove came meanwhile
+		return nil
 	}
 	return err
 }
 
-func (q *queueRole) commitNotice(id envelope.MessageID, about *envelope.Envelope, text []byte) error {
-	hostname := q.settings().Hostname
-	ctx, cancel := context.WithTimeout(q.ctx, lookupWait)
-	defer cancel()
-	req := recipientRequest{Message: id, Rcpt: about.Sender.String(), Notice: true,
-		Session: session{Local: true, Helo: "localhost", SMTPName: hostname}}
-	var reply recipientReply
-	if err := q.m.peers[Lookup].Call(ctx, kindNoticeRecipient, &req, &reply); err != nil {
-		return err
-	}
-	if reply.Code != 0 {
-		return &noticeRefused{permanent: reply.Code >= 500, text: fmt.Sprintf("%d %s", reply.Code, reply.Text)}
-	}
-	done := make(chan *transaction, 1)
-	if err := q.incoming.end(id, reply.Envelopes, func(t *transaction) { done <- t }); err != nil {
-		return err
-	}
-	select {
-	case t := <-done:
-		m := &queue.Message{ID: id, Body: text, Size: int64(len(text)), Envelopes: t.envelopes}
-		if err := q.store.Commit(m); err != nil {
-			return err
+// resumeNotices takes up what a crash interrupted, when all envelopes are loaded: notices
+// that were never tried, and envelopes that had said which message their notice was going
+// to be. If that message is there they are done with.
+func (q *queueRole) resumeNotices(ids []envelope.ID) {
+	for part := range slices.Chunk(ids, scheduleBatch) {
+		var out outcome
+		for _, e := range q.envelopes(part, false) {
+			switch {
+			case e.Notice == 0:
+			case q.stored(e.Notice):
+				out.changes = append(out.changes, queue.Change{Op: queue.Remove, ID: e.ID})
+				continue
+			default:
+				e.Notice = 0
+				out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
+			}
+			out.after = append(out.after, func() { q.enqueue(e, e.LastTry.IsZero()) })
 		}
-		q.enqueueNew(t.envelopes)
-		q.log.Infof("info: notice %s about message %s to <%s>", id, about.ID.Message(), about.Sender)
-		q.stats.Counter("bounce.message").Add(1)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		q.carryOut(&out)
 	}
+}
+
+// stored reports whether a message is in the queue.
+func (q *queueRole) stored(id envelope.MessageID) bool {
+	body, err := q.store.Body(id)
+	if err == nil {
+		body.Close()
+	}
+	return err == nil
 }
 
 func (q *queueRole) buildNotice(envs []*envelope.Envelope) ([]byte, error) {
@@ -125,16 +232,38 @@ func (q *queueRole) buildNotice(envs []*envelope.Envelope) ([]byte, error) {
 	case err == nil:
 		original = bytes.NewReader(body.Bytes)
 	}
+	var text bytes.Buffer
+	err = bounce.Build(&text, q.noticeAbout(envs), original)
+	return text.Bytes(), err
+}
+
+// noticeAbout says what the notice has to say.
+func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
+	cfg := q.settings()
 	first := envs[0]
-	n := &bounce.Notice{Kind: first.BounceType, Host: q.settings().Hostname, To: first.Sender, Date: time.Now(),
-		Arrival: first.Created, EnvID: first.EnvID, Full: first.Ret == "FULL", Delay: first.BounceDelay}
+	n := &bounce.Notice{Kind: first.BounceType, Host: cfg.Hostname, To: first.Sender, Date: time.Now(),
+		Arrival: first.Created, EnvID: first.EnvID, Full: first.Ret == "FULL" && returnsAll(&cfg.Bounce, first),
+		MaxFull: cfg.Bounce.MaxReturn, Delay: first.BounceDelay}
 	for _, e := range envs {
+		if e.TTL == 0 { // written by OpenSMTPD
+			e.TTL = cfg.QueueTTL
+		}
 		r := bounce.RecipientOf(e)
-		r.MTA = e.Hostname // see turnIntoNotice
-		r.Relayed = r.MTA != ""
+		if !e.LastBounce.IsZero() { // otherwise it was written by OpenSMTPD, and is the name of the client
+			r.MTA = e.Hostname // see turnIntoNotice
+		}
 		n.Recipients = append(n.Recipients, r)
 	}
-	var text bytes.Buffer
-	err = bounce.Build(&text, n, original)
-	return text.Bytes(), err
+	return n
+}
+
+// returnsAll reports whether the sender of a message may have the whole of it back.
+func returnsAll(b *config.Bounce, e *envelope.Envelope) bool {
+	switch b.ReturnFull {
+	case config.ReturnAny:
+		return true
+	case config.ReturnAuthenticated:
+		return e.Flags&envelope.Authenticated != 0
+	}
+	return false
 }

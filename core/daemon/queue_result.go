@@ -133,9 +133,14 @@ func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result
 	switch r.Status {
 	case envelope.Delivered:
 		q.stats.Counter("scheduler.delivery.ok").Add(1)
-		if bounce.Wanted(e, envelope.BounceDelivered) && (e.Type == envelope.MDA || r.NoDSN) {
+		// A server that knows DSN got the wish and tells by itself (RFC 3461 section 5.2.2).
+		if final := e.Type == envelope.MDA || r.Final; (final || r.NoDSN) && bounce.Wanted(e, envelope.BounceDelivered) {
+			kind := envelope.BounceDelivered
+			if !final {
+				kind = envelope.BounceRelayed
+			}
 			e.ErrorLine = envelope.CleanErrorLine(r.Text)
-			q.turnIntoNotice(out, e, envelope.BounceDelivered, r)
+			q.turnIntoNotice(out, e, kind, r)
 			return
 		}
 		q.remove(out, e)
@@ -177,7 +182,7 @@ func (q *queueRole) retry(out *outcome, e *envelope.Envelope) {
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
 	out.after = append(out.after, func() {
 		kind, _ := q.place(e)
-		if !q.sched.Retry(e.ID, q.later(kind, e)) {
+		if !q.sched.Retry(e.ID, q.beforeWarning(e, q.later(kind, e))) {
 			q.drop(e.ID) // smtpctl remove came while it was in flight
 		}
 	})
@@ -188,11 +193,7 @@ func (q *queueRole) delayDue(e *envelope.Envelope) time.Duration {
 	if !bounce.Wanted(e, envelope.BounceDelayed) {
 		return 0
 	}
-	age := e.LastTry.Sub(e.Created)
-	told := time.Duration(0)
-	if !e.LastBounce.IsZero() {
-		told = e.LastBounce.Sub(e.Created)
-	}
+	age, told := e.LastTry.Sub(e.Created), toldAt(e)
 	var due time.Duration
 	for _, w := range q.settings().WarnIntervals {
 		if age >= w && told < w {
@@ -202,6 +203,29 @@ func (q *queueRole) delayDue(e *envelope.Envelope) time.Duration {
 	return due
 }
 
+// toldAt gives the age at which an envelope had its last delay notice, 0 when it had none.
+func toldAt(e *envelope.Envelope) time.Duration {
+	if e.LastBounce.IsZero() {
+		return 0
+	}
+	return e.LastBounce.Sub(e.Created)
+}
+
+// beforeWarning puts the next attempt to the time of a delay notice that lies before it: the
+// sender is told when it is due, and not before that was tried.
+func (q *queueRole) beforeWarning(e *envelope.Envelope, next time.Time) time.Time {
+	if !bounce.Wanted(e, envelope.BounceDelayed) {
+		return next
+	}
+	age, told := time.Since(e.Created), toldAt(e)
+	for _, w := range q.settings().WarnIntervals {
+		if at := e.Created.Add(w); w > age && w > told && at.Before(next) {
+			next = at
+		}
+	}
+	return next
+}
+
 // fail ends an envelope: the sender gets a notice, unless there is nobody to get it.
 func (q *queueRole) fail(out *outcome, e *envelope.Envelope, r *envelope.Result) {
 	e.ErrorLine = envelope.CleanErrorLine(r.Text)
@@ -209,8 +233,11 @@ func (q *queueRole) fail(out *outcome, e *envelope.Envelope, r *envelope.Result)
 		q.turnIntoNotice(out, e, envelope.BounceFailed, r)
 		return
 	}
-	if e.Sender.Null() {
+	switch {
+	case e.Flags&envelope.BounceMessage != 0:
 		q.log.Warnf("queue: double bounce! evpid=%s to=<%s> stat=%q", e.ID, e.Dest, e.ErrorLine)
+	case e.Sender.Null():
+		q.log.Warnf("queue: no return path! evpid=%s to=<%s> stat=%q", e.ID, e.Dest, e.ErrorLine)
 	}
 	q.remove(out, e)
 }
@@ -220,6 +247,7 @@ func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind enve
 	n := *e
 	n.Type, n.BounceType = envelope.Bounce, kind
 	n.Retry = 0
+	n.LastBounce = time.Now()
 	n.Hostname = r.MTA // of a notice: who said it
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: &n})
 	out.after = append(out.after, func() {
@@ -244,8 +272,11 @@ func (q *queueRole) expire(envs []*envelope.Envelope) {
 		q.land(e.ID)
 		q.stats.Counter("scheduler.envelope.expired").Add(1)
 		what := "relay"
-		if e.Type == envelope.MDA {
+		switch e.Type {
+		case envelope.MDA:
 			what = "delivery"
+		case envelope.Bounce:
+			what = "notice"
 		}
 		q.log.Infof("%s: Expire for %s: from=<%s>, to=<%s>, rcpt=<%s>, delay=%s, stat=%s", what, e.ID,
 			e.Sender, e.Dest, e.Rcpt, trace.Delay(time.Since(e.Created)), e.ErrorLine)
@@ -255,7 +286,7 @@ func (q *queueRole) expire(envs []*envelope.Envelope) {
 		}
 		e.LastTry = time.Now()
 		e.EscClass, e.EscCode = 5, 407
-		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: "Envelope expired: " + e.ErrorLine})
+		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: bounce.ExpiredPrefix + e.ErrorLine})
 	}
 	q.carryOut(&out)
 }

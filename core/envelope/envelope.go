@@ -94,11 +94,13 @@ const (
 // BounceType says which notice an envelope of type Bounce stands for.
 type BounceType uint8
 
-// The notices.
+// The notices. The last three are of success and go together in one.
 const (
 	BounceFailed BounceType = iota + 1
 	BounceDelayed
 	BounceDelivered
+	BounceRelayed  // to a server that tells nothing more
+	BounceExpanded // it became several recipients, none of which tells more
 )
 
 // Envelope is one recipient of one message.
@@ -117,7 +119,7 @@ type Envelope struct {
 	Dest       address.Address // after expansion
 	Created    time.Time       // whole seconds
 	LastTry    time.Time       // zero: never
-	LastBounce time.Time       // when the last delay notice was sent; zero: never
+	LastBounce time.Time       // when the last delay notice was sent, of a Bounce when it was asked for; zero: never
 	TTL        time.Duration   // whole seconds from Created
 	Retry      int             // attempts so far
 	Flags      Flags
@@ -137,6 +139,7 @@ type Envelope struct {
 	BounceType  BounceType
 	BounceTTL   time.Duration // delayed: how long it will still be tried
 	BounceDelay time.Duration // delayed: how long it has been tried
+	Notice      MessageID     // the message that the notice is about to become, or 0
 }
 
 // Expires gives the time after which no attempt is made any more.
@@ -162,4 +165,5 @@ type Result struct {
 	EscCode  uint16 // subject*100 + detail
 	MTA      string // name of the server that said it, for the notice; "" when local
 	NoDSN    bool   // delivered to a server that does not know DSN (RFC 3461 section 6.2.2)
+	Final    bool   // delivered to where mail ends, by LMTP
 }

@@ -22,7 +22,8 @@ const version = 3
 
 var typeNames = [...]string{MDA: "mda", MTA: "mta", Bounce: "bounce"}
 
-var bounceNames = [...]string{BounceFailed: "failed", BounceDelayed: "delayed", BounceDelivered: "delivered"}
+var bounceNames = [...]string{BounceFailed: "failed", BounceDelayed: "delayed", BounceDelivered: "delivered",
+	BounceRelayed: "relayed", BounceExpanded: "expanded"}
 
 var flagNames = [...]struct {
 	flag Flags
@@ -94,6 +95,9 @@ func (e *Envelope) AppendText(b []byte) ([]byte, error) {
 		w.str("bounce-type", e.BounceType.String())
 		w.num("bounce-ttl", int64(e.BounceTTL/time.Second))
 		w.num("bounce-delay", int64(e.BounceDelay/time.Second))
+		if e.Notice != 0 {
+			w.str("bounce-message", e.Notice.String())
+		}
 	}
 	if w.err == nil && e.Type.String() == "" {
 		w.err = errors.New("envelope without a type")
@@ -267,6 +271,8 @@ func (e *Envelope) set(field, value string) (err error) {
 		e.BounceTTL, err = parseSeconds(value)
 	case "bounce-delay":
 		e.BounceDelay, err = parseSeconds(value)
+	case "bounce-message":
+		e.Notice, err = ParseMessageID(value)
 	default:
 		err = errors.New("unknown")
 	}

@@ -122,6 +122,7 @@ func (c *client) quit() {
 func (c *client) close() { _ = c.conn.Close() }
 
 func (c *client) noDSN() bool { return !c.ext.dsn }
+func (c *client) final() bool { return false }
 
 // closed gives the reason when the server is about to close the connection.
 func (c *client) closed() *fate { return c.closing }

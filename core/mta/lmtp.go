@@ -86,6 +86,7 @@ func (l *lmtpClient) closed() *fate { return l.closing }
 // noDSN is always true: a server that speaks LMTP is where mail ends, so that the notice
 // of success is ours to send, and DSN parameters are not passed on.
 func (l *lmtpClient) noDSN() bool { return true }
+func (l *lmtpClient) final() bool { return true }
 
 // refused turns an error of the library into a fate, or gives it back when it is not a reply.
 func (l *lmtpClient) refused(err error) (fate, error) {

@@ -253,7 +253,7 @@ type origin struct {
 	tr            *trace.Trace
 	source, relay string // as the log gives them
 	mta           string // name of the server
-	noDSN         bool
+	noDSN, final  bool
 }
 
 var statusNames = [...]string{envelope.Delivered: "Ok", envelope.TempFail: "TempFail",
@@ -276,7 +276,7 @@ func (m *MTA) conclude(o origin, sender address.Address, msg *Message, rcpts []R
 		o.tr.Infof("mta delivery evpid=%s from=<%s> to=<%s> rcpt=<%s> source=\"%s\" relay=\"%s\" delay=%s result=\"%s\" stat=\"%s\"",
 			r.ID, sender, r.Dest, rcpt, o.source, o.relay, trace.Delay(now.Sub(r.Created)), statusNames[f.status], f.text)
 		results = append(results, envelope.Result{ID: r.ID, Status: f.status, Text: f.text, EscClass: f.class,
-			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered})
+			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final})
 	}
 	m.give(results)
 	if msg.open.Add(-int64(len(results))) == 0 && len(results) > 0 && msg.Close != nil {

@@ -26,6 +26,7 @@ type peer interface {
 	close()        // closes the connection
 	closed() *fate // what the server said when it is about to close the connection
 	noDSN() bool   // the server does not know RFC 3461
+	final() bool   // mail ends there
 }
 
 // Errors of a session that could not begin.

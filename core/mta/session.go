@@ -138,7 +138,7 @@ func (s *session) open() (peer, error) {
 		p, err = s.try(&o, s.connect)
 	}
 	if err == nil {
-		s.origin.noDSN = p.noDSN()
+		s.origin.noDSN, s.origin.final = p.noDSN(), p.final()
 	}
 	return p, err
 }
