@@ -325,7 +325,7 @@ func (q *queueRole) envelopes(ids []envelope.ID, expired bool) []*envelope.Envel
 				q.sched.Done(id)
 				continue
 			}
-			q.sched.Retry(id, time.Now().Add(scheduler.LocalBase))
+			q.sched.Retry(id, time.Now().Add(scheduler.LocalBase), false)
 		}
 	}
 	return envs

@@ -75,7 +75,7 @@ func (q *queueRole) putOff(envs []*envelope.Envelope) {
 		due := scheduler.Backoff(scheduler.Bounce, askedAt(e), now, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
 		out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
 		out.after = append(out.after, func() {
-			if !q.sched.Retry(e.ID, due) {
+			if !q.sched.Retry(e.ID, due, false) {
 				q.drop(e.ID) // smtpctl remove came meanwhile
 			}
 		})

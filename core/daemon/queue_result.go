@@ -182,7 +182,7 @@ func (q *queueRole) retry(out *outcome, e *envelope.Envelope) {
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: e})
 	out.after = append(out.after, func() {
 		kind, _ := q.place(e)
-		if !q.sched.Retry(e.ID, q.beforeWarning(e, q.later(kind, e))) {
+		if !q.sched.Retry(e.ID, q.beforeWarning(e, q.later(kind, e)), false) {
 			q.drop(e.ID) // smtpctl remove came while it was in flight
 		}
 	})

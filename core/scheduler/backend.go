@@ -15,7 +15,10 @@ type Backend interface {
 	Next(enough int) []Batch
 	NextWake() time.Time
 	Done(id envelope.ID)
-	Retry(id envelope.ID, due time.Time) bool
+	Retry(id envelope.ID, due time.Time, unreached bool) bool
+	Park(id envelope.ID, why Reason) bool
+	Update(e Entry) bool
+	Reached(kind Kind, group string, most int) int
 	Doomed(id envelope.ID) bool
 
 	Pause(kind Kind) bool
@@ -27,6 +30,7 @@ type Backend interface {
 	Remove(r Range) (gone, doom []envelope.ID)
 	List(r Range, most int) []Info
 	Counts() Counts
+	SetLimits(l Limits)
 }
 
 // Null takes envelopes and never hands one out: for measuring what stands before the

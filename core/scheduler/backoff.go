@@ -42,6 +42,20 @@ func Backoff(kind Kind, created, now time.Time, retry int, jitter float64) time.
 	return now.Add(time.Duration(wait * float64(time.Second)))
 }
 
+// After gives the time of the next attempt of an envelope on a schedule of its own: after its
+// attempt number n, which ended at last, it waits waits[n-1]; the last one repeats. A time of
+// last that is zero or in the future counts as now. Jitter is that of Backoff.
+func After(waits []time.Duration, last, now time.Time, retry int, jitter float64) time.Time {
+	if last.IsZero() || last.After(now) {
+		last = now
+	}
+	wait := min(waits[min(max(retry, 1), len(waits))-1], MaxWait)
+	if jitter >= -1 && jitter <= 1 {
+		wait += time.Duration(float64(wait) * spread * jitter)
+	}
+	return last.Add(wait)
+}
+
 // Jitter gives a number from -1 to 1 for attempt retry of a message. It is the same for all
 // recipients of the message, so that they stay together and can share a transaction.
 func Jitter(id envelope.MessageID, retry int) float64 {

@@ -75,3 +75,34 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("creation in the future: got %v", got)
 	}
 }
+
+func TestAfter(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	waits := []time.Duration{5 * time.Minute, 15 * time.Minute, 4 * time.Hour}
+	tests := []struct {
+		last  time.Time
+		retry int
+		want  time.Duration // from now
+	}{
+		{now, 0, 5 * time.Minute},
+		{now, 1, 5 * time.Minute},
+		{now, 2, 15 * time.Minute},
+		{now, 3, 4 * time.Hour},
+		{now, 1 << 30, 4 * time.Hour},
+		{now.Add(-time.Minute), 1, 4 * time.Minute},
+		{now.Add(-time.Hour), 1, -55 * time.Minute},
+		{now.Add(24 * time.Hour), 1, 5 * time.Minute},
+		{time.Time{}, 2, 15 * time.Minute},
+	}
+	for _, tt := range tests {
+		if got := After(waits, tt.last, now, tt.retry, 0).Sub(now); got != tt.want {
+			t.Errorf("attempt %d at %v: %v, want %v", tt.retry, tt.last.Sub(now), got, tt.want)
+		}
+	}
+	if got := After(waits, now, now, 3, 1).Sub(now); got != 4*time.Hour+24*time.Minute {
+		t.Errorf("with jitter: %v", got)
+	}
+	if got := After([]time.Duration{1 << 62}, now, now, 3, -1).Sub(now); got > MaxWait {
+		t.Errorf("too long: %v", got)
+	}
+}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -8,12 +9,13 @@ import (
 
 // Counts says how many there are.
 type Counts struct {
-	Envelopes int // the sum of the states that follow
+	Envelopes int // the sum of the five states that follow
 	Pending   int
 	Ready     int
 	Expired   int
 	Inflight  int
 	Suspended int // not those that are still in flight
+	Held      int // for a reason, whatever their state
 	Messages  int
 }
 
@@ -52,26 +54,6 @@ func (s *Scheduler) setPaused(kind Kind, on bool) bool {
 	}
 	s.paused[kind] = on
 	return true
-}
-
-// Hold stops handing out envelopes of a group, because its destination has enough of them.
-// A group without envelopes cannot be held.
-func (s *Scheduler) Hold(kind Kind, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.groups.number[groupKey{kind, name}]; ok {
-		s.groups.at(n).held = true
-	}
-}
-
-// Release ends Hold.
-func (s *Scheduler) Release(kind Kind, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.groups.number[groupKey{kind, name}]; ok {
-		s.groups.at(n).held = false
-		s.offer(n)
-	}
 }
 
 // slotsOf gives the slots in a range that satisfy f.
@@ -120,13 +102,13 @@ func (s *Scheduler) Resume(r Range) int {
 	return len(slots)
 }
 
-// Schedule makes envelopes due now. It leaves those alone that are suspended, in flight or
-// due already, and gives how many are left.
+// Schedule makes envelopes due now. It leaves those alone that are suspended, held, in flight
+// or due already, and gives how many are left.
 func (s *Scheduler) Schedule(r Range) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	slots := s.slotsOf(r, func(e *entry) bool { return e.state == Pending })
+	slots := s.slotsOf(r, func(e *entry) bool { return e.state == Pending && e.reason == NoHold })
 	for _, slot := range slots {
 		s.leave(slot)
 		s.set(s.at(slot), now)
@@ -169,7 +151,8 @@ type Info struct {
 	Group     string
 	State     State
 	Suspended bool
-	Held      bool          // the group is held or the kind is paused
+	Reason    Reason        // why it is held
+	Held      bool          // it has a reason, the kind is paused or the group has enough in flight
 	Wait      time.Duration // Inflight: since when; otherwise until it is due, or zero
 }
 
@@ -196,13 +179,17 @@ func (s *Scheduler) List(r Range, most int) []Info {
 		e := s.at(slot)
 		g := s.groups.at(e.group)
 		wait := max(e.due-now, 0)
-		if e.state == Inflight {
+		switch {
+		case e.state == Inflight:
 			wait = max(now-e.due, 0)
+		case e.due == math.MaxInt64:
+			wait = 0
 		}
 		infos = append(infos, Info{
 			ID: id, Kind: g.kind, Group: g.name, State: e.state,
 			Suspended: e.flags&suspended != 0,
-			Held:      g.held || s.paused[g.kind],
+			Reason:    e.reason,
+			Held:      e.reason != NoHold || !g.tasks.open() || s.paused[g.kind],
 			Wait:      time.Duration(wait),
 		})
 		return true

@@ -1,5 +1,7 @@
 package scheduler
 
+import "github.com/godwit-mta/godwit/core/envelope"
+
 // line is a list of slots, linked through the entries.
 type line struct{ head, tail uint32 }
 
@@ -32,13 +34,21 @@ func (s *Scheduler) dequeue(l *line, slot uint32) {
 
 // group is a local user or a relay destination.
 type group struct {
-	kind     Kind
-	name     string
-	members  int
-	inflight int
-	ready    line
-	held     bool
-	queued   bool // has a place in the turns of its kind
+	kind      Kind
+	queued    bool   // has a seat in the turns of its lane
+	seat      uint32 // the number of the last seat that it had
+	name      string
+	members   int
+	unreached int // members that are marked so
+	inflight  int
+	tasks     tasks
+	ready     line
+}
+
+// task is a message with envelopes of a group in flight.
+type task struct {
+	group   uint32
+	message envelope.MessageID
 }
 
 type groupKey struct {
@@ -56,7 +66,15 @@ type groups struct {
 func (gs *groups) at(n uint32) *group { return &gs.all[n] }
 
 // join counts a member in and gives the number of its group.
-func (gs *groups) join(kind Kind, name string) uint32 {
+func (s *Scheduler) join(kind Kind, name string) uint32 {
+	n, made := s.groups.join(kind, name)
+	if made {
+		s.groups.at(n).tasks.limit = s.tasksOf(n)
+	}
+	return n
+}
+
+func (gs *groups) join(kind Kind, name string) (n uint32, made bool) {
 	key := groupKey{kind, name}
 	n, ok := gs.number[key]
 	if !ok {
@@ -69,72 +87,125 @@ func (gs *groups) join(kind Kind, name string) uint32 {
 			n = uint32(len(gs.all))
 			gs.all = append(gs.all, group{})
 		}
-		gs.all[n] = group{kind: kind, name: name, ready: emptyLine()}
+		gs.all[n] = group{kind: kind, name: name, ready: emptyLine(), seat: gs.all[n].seat}
 		gs.number[key] = n
 	}
 	gs.all[n].members++
-	return n
+	return n, !ok
 }
 
-// part counts a member out. The last one takes the group along, unless the group still has
-// a place in the turns: then it goes when that is reached.
+// part counts a member out. The last one takes the group along.
 func (gs *groups) part(n uint32) {
 	g := &gs.all[n]
-	if g.members--; g.members == 0 {
-		g.held = false
-		gs.retire(n)
-	}
-}
-
-func (gs *groups) retire(n uint32) {
-	g := &gs.all[n]
-	if g.members > 0 || g.queued {
+	if g.members--; g.members > 0 {
 		return
 	}
 	delete(gs.number, groupKey{g.kind, g.name})
-	*g = group{}
+	*g = group{seat: g.seat + 1}
 	gs.free = append(gs.free, n)
 }
 
-// turns is the order in which the groups of a kind come next, first in, first out.
+// turns is the order in which the groups of a lane come next, first in, first out.
 type turns struct {
-	ring  []uint32
+	ring  []seat
 	first int
 }
 
+// seat is the place of a group in the turns. It is void when the group has had another since.
+type seat struct{ group, number uint32 }
+
 func (t *turns) len() int { return len(t.ring) - t.first }
 
-func (t *turns) push(n uint32) {
+func (t *turns) push(x seat) {
 	if t.first > 64 && t.first > len(t.ring)/2 {
 		t.ring = t.ring[:copy(t.ring, t.ring[t.first:])]
 		t.first = 0
 	}
-	t.ring = append(t.ring, n)
+	t.ring = append(t.ring, x)
 }
 
-func (t *turns) pop() uint32 {
-	n := t.ring[t.first]
+func (t *turns) pop() seat {
+	x := t.ring[t.first]
 	t.first++
-	return n
+	return x
 }
 
-// offer gives a group a place in the turns when it has something to hand out.
+// lane is where the groups of a kind take turns, those apart whose destination was not
+// reached the last time: see places.
+type lane struct {
+	kind    Kind
+	suspect bool
+}
+
+const lanes = 2 * int(kinds)
+
+func laneOf(n int) lane { return lane{Kind(n / 2), n%2 == 1} }
+
+func (g *group) lane() int {
+	if g.unreached > 0 {
+		return 2*int(g.kind) + 1
+	}
+	return 2 * int(g.kind)
+}
+
+// offer gives a group a seat when it has something to hand out.
 func (s *Scheduler) offer(n uint32) {
 	g := s.groups.at(n)
 	if !g.queued && s.eligible(g) {
 		g.queued = true
-		s.turns[g.kind].push(n)
+		g.seat++
+		s.turns[g.lane()].push(seat{n, g.seat})
 	}
 }
 
-func (s *Scheduler) eligible(g *group) bool {
-	return g.ready.head != none && !g.held && g.inflight < s.limits.PerGroup
+// move gives a group whose lane has changed a seat in the new one.
+func (s *Scheduler) move(n uint32) {
+	s.groups.at(n).queued = false
+	s.offer(n)
 }
 
-// room gives how many envelopes a group may have handed out now. A group never has more in
-// flight than there are free places: one that hangs takes half of them, two take a third
-// each, and something is left for the next one.
-func (s *Scheduler) room(g *group) int {
-	free := s.limits.Inflight - s.counts.Inflight
-	return max(min((free-g.inflight+1)/2, s.limits.PerGroup-g.inflight, s.limits.Batch), 0)
+// seated gives the group of a seat that is not void.
+func (s *Scheduler) seated(x seat) (g *group, ok bool) {
+	g = s.groups.at(x.group)
+	return g, g.queued && g.seat == x.number
+}
+
+func (s *Scheduler) eligible(g *group) bool {
+	return g.ready.head != none && g.tasks.open() && g.inflight < s.limits.PerGroup
+}
+
+// launch hands out an entry that is in a line.
+func (s *Scheduler) launch(slot uint32) {
+	s.leave(slot)
+	e := s.at(slot)
+	g := s.groups.at(e.group)
+	e.state = Inflight
+	e.due = int64(s.elapsed)
+	g.inflight++
+	s.counts.Inflight++
+	s.inflight[g.kind]++
+	if g.unreached > 0 {
+		s.suspect++
+	}
+	t := task{e.group, e.id.Message()}
+	if s.flying[t]++; s.flying[t] == 1 {
+		g.tasks.begin()
+	}
+}
+
+// land ends the flight of an entry.
+func (s *Scheduler) land(e *entry) {
+	g := s.groups.at(e.group)
+	g.inflight--
+	s.counts.Inflight--
+	s.inflight[g.kind]--
+	if g.unreached > 0 {
+		s.suspect--
+	}
+	t := task{e.group, e.id.Message()}
+	if s.flying[t]--; s.flying[t] == 0 {
+		delete(s.flying, t)
+		g.tasks.end()
+	}
+	s.offer(e.group)
 }

@@ -13,6 +13,7 @@ type entry struct {
 	prev    uint32 // ready: previous in line
 	state   State
 	flags   flags
+	reason  Reason
 }
 
 type flags uint8
@@ -20,6 +21,7 @@ type flags uint8
 const (
 	suspended flags = 1 << iota
 	doomed          // removed while in flight
+	unreached       // the last attempt did not get as far as the destination
 )
 
 // none is no slot.

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestMemory holds the goal: less than 100 octets for an envelope, whatever the order of ids.
+// TestMemory holds what an envelope may cost here, whatever the order of ids, so that the
+// whole process stays below 100 octets.
 func TestMemory(t *testing.T) {
 	names := make([]string, 1000)
 	for i := range names {
@@ -37,7 +38,7 @@ func TestMemory(t *testing.T) {
 			if s.Counts().Envelopes != total {
 				t.Errorf("%d entries", s.Counts().Envelopes)
 			}
-			if each > 100 {
+			if most := map[int]float64{100_000: 66, 1_000_000: 60}[total]; each > most {
 				t.Errorf("%d entries, ids %s: %.1f octets each", total, order, each)
 			}
 		}

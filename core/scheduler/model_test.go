@@ -16,12 +16,53 @@ type modelEntry struct {
 	group                       string
 	due, expires                time.Time
 	inflight, suspended, doomed bool
+	unreached                   bool
+	reason                      Reason
+}
+
+// at gives when an entry is handed out.
+func (e *modelEntry) at() time.Time {
+	switch {
+	case e.reason == NoKey:
+		return e.due.AddDate(100, 0, 0)
+	case e.reason != NoHold || e.expires.Before(e.due):
+		return e.expires
+	}
+	return e.due
 }
 
 type model struct {
 	entries map[envelope.ID]*modelEntry
 	paused  map[Kind]bool
-	held    map[string]bool
+}
+
+// free gives the places that there are for a group.
+func (m *model) free(limits Limits, kind Kind, group string) int {
+	own, suspect := limits.Inflight/share, map[string]bool{}
+	for _, e := range m.entries {
+		if e.unreached {
+			suspect[key(e.kind, e.group)] = true
+		}
+	}
+	free, suspects, flight := limits.Inflight, 0, map[Kind]int{}
+	for _, e := range m.entries {
+		if e.inflight {
+			free--
+			flight[e.kind]++
+			if suspect[key(e.kind, e.group)] {
+				suspects++
+			}
+		}
+	}
+	for k := range kinds {
+		if k != kind {
+			free -= max(0, own-flight[k])
+		}
+	}
+	if suspect[key(kind, group)] {
+		free = min(free, max(1, (limits.Inflight-2*own)/2)-suspects)
+	}
+	return free
 }
 
 func (m *model) groupSize(kind Kind, group string, f func(*modelEntry) bool) (n int) {
@@ -33,7 +74,6 @@ func (m *model) groupSize(kind Kind, group string, f func(*modelEntry) bool) (n 
 	return n
 }
 
-func all(*modelEntry) bool        { return true }
 func flying(e *modelEntry) bool   { return e.inflight }
 func resting(e *modelEntry) bool  { return !e.inflight }
 func key(k Kind, g string) string { return fmt.Sprint(k, g) }
@@ -52,7 +92,7 @@ func runModel(t *testing.T, r *rand.Rand) {
 	c := newClock()
 	limits := Limits{Inflight: 2 + r.IntN(40), PerGroup: 1 + r.IntN(20), Batch: 1 + r.IntN(10)}
 	s := New(limits, c.now)
-	m := &model{map[envelope.ID]*modelEntry{}, map[Kind]bool{}, map[string]bool{}}
+	m := &model{map[envelope.ID]*modelEntry{}, map[Kind]bool{}}
 	randomID := func() envelope.ID { return id(1+r.Uint32N(12), 1+r.Uint32N(8)) }
 	randomRange := func() Range {
 		switch r.IntN(8) {
@@ -72,25 +112,39 @@ func runModel(t *testing.T, r *rand.Rand) {
 		slices.Sort(ids)
 		return ids
 	}
-	forget := func(i envelope.ID) {
-		e := m.entries[i]
-		delete(m.entries, i)
-		if m.groupSize(e.kind, e.group, all) == 0 {
-			delete(m.held, key(e.kind, e.group))
+	forget := func(i envelope.ID) { delete(m.entries, i) }
+	randomEntry := func() *modelEntry {
+		e := &modelEntry{kind: Kind(r.IntN(3)), group: fmt.Sprint(r.IntN(3)), unreached: r.IntN(8) == 0, suspended: r.IntN(20) == 0}
+		e.due = c.t.Add(time.Duration(r.IntN(200)-60) * time.Second)
+		e.expires = c.t.Add(time.Duration(r.IntN(600)-30) * time.Second)
+		if r.IntN(10) == 0 {
+			e.reason = Reason(r.IntN(int(reasons)))
 		}
+		return e
+	}
+	described := func(i envelope.ID, e *modelEntry) Entry {
+		return Entry{ID: i, Kind: e.kind, Group: e.group, Due: e.due, Expires: e.expires, Reason: e.reason,
+			Suspended: e.suspended, Unreached: e.unreached}
 	}
 	for step := 0; step < 600 && !t.Failed(); step++ {
 		switch op := r.IntN(16); op {
-		case 0, 1, 2, 3:
-			e := &modelEntry{kind: Kind(r.IntN(3)), group: fmt.Sprint(r.IntN(3))}
-			e.due = c.t.Add(time.Duration(r.IntN(200)-60) * time.Second)
-			e.expires = c.t.Add(time.Duration(r.IntN(600)-30) * time.Second)
-			i := randomID()
+		case 0, 1, 2:
+			e, i := randomEntry(), randomID()
 			_, known := m.entries[i]
-			if s.Add(Entry{i, e.kind, e.group, e.due, e.expires}) == known {
+			if s.Add(described(i, e)) == known {
 				t.Errorf("add %v, known %v", i, known)
 			}
 			if !known {
+				m.entries[i] = e
+			}
+		case 3:
+			e, i := randomEntry(), randomID()
+			old := m.entries[i]
+			can := old != nil && !old.inflight
+			if s.Update(described(i, e)) != can {
+				t.Errorf("update %v: %v", i, !can)
+			}
+			if can {
 				m.entries[i] = e
 			}
 		case 4, 5, 6, 7:
@@ -103,10 +157,19 @@ func runModel(t *testing.T, r *rand.Rand) {
 					forget(i)
 				case 1:
 					due := c.t.Add(time.Duration(r.IntN(100)) * time.Second)
-					if s.Retry(i, due) == e.doomed {
+					if s.Retry(i, due, r.IntN(2) == 0) == e.doomed {
 						t.Errorf("retry %v, doomed %v", i, e.doomed)
 					}
+					e.unreached = s.marked(i)
 					if e.inflight, e.due = false, due; e.doomed {
+						forget(i)
+					}
+				case 2:
+					why := Reason(1 + r.IntN(int(reasons)-1))
+					if s.Park(i, why) == e.doomed {
+						t.Errorf("park %v, doomed %v", i, e.doomed)
+					}
+					if e.inflight, e.reason = false, why; e.doomed {
 						forget(i)
 					}
 				}
@@ -151,12 +214,13 @@ func runModel(t *testing.T, r *rand.Rand) {
 			}
 		case 14:
 			kind, group := Kind(r.IntN(3)), fmt.Sprint(r.IntN(3))
-			if m.held[key(kind, group)] {
-				s.Release(kind, group)
-				delete(m.held, key(kind, group))
-			} else if m.groupSize(kind, group, all) > 0 {
-				s.Hold(kind, group)
-				m.held[key(kind, group)] = true
+			want := inRange(All(), func(e *modelEntry) bool { return e.kind == kind && e.group == group && e.unreached })
+			s.Reached(kind, group, 1000)
+			for _, i := range want {
+				e := m.entries[i]
+				if e.unreached = false; !e.inflight && !e.suspended && e.reason == NoHold && e.at().After(c.t) {
+					e.due = c.t
+				}
 			}
 		case 15:
 			c.advance(time.Duration(r.IntN(90)) * time.Second)
@@ -182,10 +246,10 @@ func checkNext(t *testing.T, s *Scheduler, m *model, limits Limits, now time.Tim
 			if e == nil || e.inflight || e.suspended || i.Message() != b.Message || e.kind != b.Kind || e.group != b.Group {
 				t.Fatalf("%v: %+v in batch %+v", i, e, b)
 			}
-			if b.Expired != !e.due.Before(e.expires) {
+			if b.Expired != !e.at().Before(e.expires) {
 				t.Errorf("%v: expired %v, %+v", i, b.Expired, e)
 			}
-			if !b.Expired && (m.paused[e.kind] || m.held[key(e.kind, e.group)] || e.due.After(now)) {
+			if e.at().After(now) || !b.Expired && m.paused[e.kind] {
 				t.Errorf("%v must not go: %+v", i, e)
 			}
 			e.inflight = true
@@ -198,23 +262,23 @@ func checkNext(t *testing.T, s *Scheduler, m *model, limits Limits, now time.Tim
 	if n := len(batches); n > 0 && handed-len(batches[n-1].IDs) >= most {
 		t.Errorf("%d handed out when %d were enough", handed, most)
 	}
-	total := 0
-	for _, e := range m.entries {
-		if e.inflight {
-			total++
-		}
-	}
 	if handed >= most {
 		return
 	}
 	for i, e := range m.entries {
-		due := !e.inflight && !e.suspended && !e.due.After(now)
+		due := !e.inflight && !e.suspended && !e.at().After(now)
 		flight := m.groupSize(e.kind, e.group, flying)
-		if due && !m.paused[e.kind] && !m.held[key(e.kind, e.group)] && e.due.Before(e.expires) &&
-			flight < limits.PerGroup && flight < limits.Inflight-total {
+		if due && !m.paused[e.kind] && e.at().Before(e.expires) &&
+			flight < limits.PerGroup && flight < m.free(limits, e.kind, e.group) {
 			t.Errorf("%v was left behind: %+v", i, e)
 		}
 	}
+}
+
+// marked says what the scheduler keeps of the last attempt.
+func (s *Scheduler) marked(i envelope.ID) bool {
+	slot, ok := s.index.get(i)
+	return ok && s.at(slot).flags&unreached != 0
 }
 
 // compare checks every entry, the order of the list and the counts.
@@ -230,8 +294,11 @@ func compare(t *testing.T, s *Scheduler, m *model, now time.Time) {
 		if e == nil || n > 0 && infos[n-1].ID >= info.ID {
 			t.Fatalf("odd list at %v", info.ID)
 		}
-		held := m.paused[e.kind] || m.held[key(e.kind, e.group)]
-		if info.Suspended != e.suspended || info.Held != held || (info.State == Inflight) != e.inflight ||
+		held := m.paused[e.kind] || e.reason != NoHold
+		if info.Reason != NoHold {
+			count.Held++
+		}
+		if info.Suspended != e.suspended || info.Held != held || info.Reason != e.reason || (info.State == Inflight) != e.inflight ||
 			info.Kind != e.kind || info.Group != e.group {
 			t.Errorf("%+v, want %+v", info, e)
 		}

@@ -55,24 +55,24 @@ func (s *Scheduler) advance() {
 
 // pick gives the group whose turn it is; it stays marked as queued.
 func (s *Scheduler) pick() (uint32, bool) {
-	for range kinds {
-		s.kindTurn = (s.kindTurn + 1) % kinds
-		if s.paused[s.kindTurn] {
+	for range lanes {
+		s.laneTurn = (s.laneTurn + 1) % lanes
+		l, t := laneOf(s.laneTurn), &s.turns[s.laneTurn]
+		if s.paused[l.kind] || s.places(l) <= 0 {
 			continue
 		}
-		t := &s.turns[s.kindTurn]
 		for range t.len() {
-			n := t.pop()
-			g := s.groups.at(n)
-			if !s.eligible(g) {
+			seat := t.pop()
+			g, ok := s.seated(seat)
+			switch {
+			case !ok:
+			case !s.eligible(g):
 				g.queued = false
-				s.groups.retire(n)
-				continue
+			case s.room(g) > 0:
+				return seat.group, true
+			default:
+				t.push(seat)
 			}
-			if s.room(g) > 0 {
-				return n, true
-			}
-			t.push(n)
 		}
 	}
 	return 0, false
@@ -107,15 +107,6 @@ func (s *Scheduler) take(slot uint32, most int) Batch {
 	return b
 }
 
-func (s *Scheduler) launch(slot uint32) {
-	s.leave(slot)
-	e := s.at(slot)
-	e.state = Inflight
-	e.due = int64(s.elapsed)
-	s.groups.at(e.group).inflight++
-	s.counts.Inflight++
-}
-
 // NextWake gives the time when Next has something to hand out, which may be now. The zero
 // time says that this depends on what is done before.
 func (s *Scheduler) NextWake() time.Time {
@@ -132,14 +123,14 @@ func (s *Scheduler) NextWake() time.Time {
 }
 
 func (s *Scheduler) runnable() bool {
-	for kind := range s.turns {
-		t := &s.turns[kind]
-		if s.paused[kind] {
+	for n := range s.turns {
+		l, t := laneOf(n), &s.turns[n]
+		if s.paused[l.kind] || s.places(l) <= 0 {
 			continue
 		}
-		if slices.ContainsFunc(t.ring[t.first:], func(n uint32) bool {
-			g := s.groups.at(n)
-			return s.eligible(g) && s.room(g) > 0
+		if slices.ContainsFunc(t.ring[t.first:], func(x seat) bool {
+			g, ok := s.seated(x)
+			return ok && s.eligible(g) && s.room(g) > 0
 		}) {
 			return true
 		}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -31,20 +32,16 @@ const (
 	Parked                // suspended
 )
 
-// Limits bound what is handed out at a time. A field that is not above zero takes its default.
-type Limits struct {
-	Inflight int // envelopes in flight, 5000
-	PerGroup int // envelopes in flight of one group, 1000
-	Batch    int // envelopes in one batch, 1000
-}
-
 // Entry is an envelope as its owner describes it.
 type Entry struct {
-	ID      envelope.ID
-	Kind    Kind
-	Group   string    // what takes turns: the user, or the action and where it leads
-	Due     time.Time // next attempt; a time in the past is now
-	Expires time.Time // after it no attempt is made; zero: never
+	ID        envelope.ID
+	Kind      Kind
+	Group     string    // what takes turns: the user, or the action and where it leads
+	Due       time.Time // next attempt; a time in the past is now
+	Expires   time.Time // after it no attempt is made; zero: never
+	Reason    Reason    // why it cannot be tried now
+	Suspended bool      // as by Suspend
+	Unreached bool      // the last attempt did not get as far as its destination
 }
 
 // Batch is a set of recipients of one message and one group.
@@ -75,35 +72,30 @@ type Scheduler struct {
 	mu      sync.Mutex
 	limits  Limits
 	clock   func() time.Time
-	last    time.Time     // what clock said when it was last asked
-	elapsed time.Duration // since New
+	wall    func(time.Time) time.Time // a reading of clock as the system's clock shows it
+	last    time.Time                 // what clock said when it was last asked
+	elapsed time.Duration             // since New
 
 	arena
 	index    index
 	heap     []uint32 // slots of pending entries
 	expired  line     // slots of expired entries
 	groups   groups
-	turns    [kinds]turns
-	kindTurn Kind
+	flying   map[task]int // envelopes in flight
+	turns    [lanes]turns
+	laneTurn int
+	inflight [kinds]int
+	suspect  int // in flight to destinations that were not reached last time
 	paused   [kinds]bool
 	counts   Counts
 }
 
 // New makes an empty scheduler. The clock is time.Now but for tests.
 func New(limits Limits, clock func() time.Time) *Scheduler {
-	limits.Inflight = orDefault(limits.Inflight, 5000)
-	limits.PerGroup = orDefault(limits.PerGroup, 1000)
-	limits.Batch = orDefault(limits.Batch, 1000)
-	s := &Scheduler{limits: limits, clock: clock, last: clock()}
+	s := &Scheduler{limits: limits.withDefaults(), clock: clock, last: clock(), flying: make(map[task]int)}
+	s.wall = func(t time.Time) time.Time { return t.Round(0) }
 	s.reset()
 	return s
-}
-
-func orDefault(n, def int) int {
-	if n > 0 {
-		return n
-	}
-	return def
 }
 
 // reset gives the memory of a backlog back when the last entry has gone.
@@ -113,17 +105,7 @@ func (s *Scheduler) reset() {
 	s.index = index{}
 	s.expired = emptyLine()
 	s.groups = groups{}
-	s.turns = [kinds]turns{}
-}
-
-// now reads the clock. A clock that was set back stands still until the next reading.
-func (s *Scheduler) now() time.Duration {
-	t := s.clock()
-	if d := t.Sub(s.last); d > 0 {
-		s.elapsed += d
-	}
-	s.last = t
-	return s.elapsed
+	s.turns = [lanes]turns{}
 }
 
 // maxLife bounds the time to the expiry of an envelope.
@@ -134,11 +116,18 @@ func (s *Scheduler) until(t time.Time) time.Duration {
 	return s.elapsed + min(t.Sub(s.last), maxLife)
 }
 
-// set gives an entry its times, relative to now. The next attempt is at most MaxWait and
-// its jitter away; that of an entry which expires before it is its expiry.
+// set says when an entry is to be tried. That is at most MaxWait and its jitter away; for
+// an entry which expires before it, and for one that is held, it is its expiry.
 func (s *Scheduler) set(e *entry, due time.Duration) {
 	due = min(due, s.elapsed+MaxWait+MaxWait/10)
 	e.due = min(int64(due), e.expires)
+	switch {
+	case e.reason == NoHold:
+	case e.reason.expires():
+		e.due = e.expires
+	default:
+		e.due = math.MaxInt64
+	}
 }
 
 // Add takes an envelope in. It gives false when the id is known already or no valid one.
@@ -165,20 +154,51 @@ func (s *Scheduler) add(e Entry) bool {
 	if _, known := s.index.get(e.ID); known || e.ID == 0 || e.Kind >= kinds {
 		return false
 	}
-	now := s.now()
+	s.now()
 	slot := s.alloc()
-	expires := now + maxLife
-	if !e.Expires.IsZero() {
-		expires = s.until(e.Expires)
-	}
 	if !s.any(Of(e.ID.Message())) {
 		s.counts.Messages++
 	}
 	s.index.insert(e.ID, slot)
-	*s.at(slot) = entry{id: e.ID, expires: int64(expires), group: s.groups.join(e.Kind, e.Group)}
+	*s.at(slot) = entry{id: e.ID, group: s.join(e.Kind, e.Group)}
 	s.counts.Envelopes++
-	s.set(s.at(slot), s.until(e.Due))
+	s.fill(slot, &e)
+	return true
+}
+
+// fill gives an entry that is nowhere what its owner says of it, and puts it into its place.
+func (s *Scheduler) fill(slot uint32, from *Entry) {
+	e := s.at(slot)
+	e.expires = int64(s.elapsed + maxLife)
+	if !from.Expires.IsZero() {
+		e.expires = int64(s.until(from.Expires))
+	}
+	e.flags &^= suspended
+	if from.Suspended {
+		e.flags |= suspended
+	}
+	s.mark(e, from.Unreached)
+	s.hold(e, from.Reason)
+	s.set(e, s.until(from.Due))
 	s.wait(slot)
+}
+
+// Update describes an envelope anew. It gives false, and changes nothing, when the envelope
+// is unknown or in flight.
+func (s *Scheduler) Update(e Entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot, known := s.index.get(e.ID)
+	if !known || s.at(slot).state == Inflight || e.Kind >= kinds {
+		return false
+	}
+	s.now()
+	s.leave(slot)
+	old := s.at(slot).group
+	s.mark(s.at(slot), false)
+	s.at(slot).group = s.join(e.Kind, e.Group)
+	s.groups.part(old)
+	s.fill(slot, &e)
 	return true
 }
 
@@ -236,9 +256,7 @@ func (s *Scheduler) leave(slot uint32) {
 		s.counts.Expired--
 		s.dequeue(&s.expired, slot)
 	case Inflight:
-		s.counts.Inflight--
-		s.groups.at(e.group).inflight--
-		s.offer(e.group)
+		s.land(e)
 	case Parked:
 		s.counts.Suspended--
 	}
@@ -250,6 +268,8 @@ func (s *Scheduler) drop(slot uint32) {
 	s.leave(slot)
 	e := s.at(slot)
 	id := e.id
+	s.mark(e, false)
+	s.hold(e, NoHold)
 	s.groups.part(e.group)
 	s.index.remove(id)
 	s.release(slot)
@@ -271,10 +291,28 @@ func (s *Scheduler) Done(id envelope.ID) {
 	}
 }
 
-// Retry takes an envelope back that was in flight, to be tried again at due. It gives false
-// when the envelope is no longer wanted, because Remove was called for it meanwhile or it
-// is unknown; it is then forgotten and its owner has to delete it.
-func (s *Scheduler) Retry(id envelope.ID, due time.Time) bool {
+// Retry takes an envelope back that was in flight, to be tried again at due. With unreached
+// the attempt did not get as far as its destination: Reached makes it due earlier. It gives
+// false when the envelope is no longer wanted, because Remove was called for it meanwhile or
+// it is unknown; it is then forgotten and its owner has to delete it.
+func (s *Scheduler) Retry(id envelope.ID, due time.Time, unreached bool) bool {
+	return s.back(id, func(e *entry) {
+		s.mark(e, unreached)
+		s.set(e, s.until(due))
+	})
+}
+
+// Park takes an envelope back that was in flight and cannot be tried, until Update says
+// otherwise. It gives false as Retry does.
+func (s *Scheduler) Park(id envelope.ID, why Reason) bool {
+	return s.back(id, func(e *entry) {
+		s.hold(e, why)
+		s.set(e, s.elapsed)
+	})
+}
+
+// back takes an envelope back that was in flight. change says what becomes of it.
+func (s *Scheduler) back(id envelope.ID, change func(*entry)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot, ok := s.index.get(id)
@@ -291,7 +329,7 @@ func (s *Scheduler) Retry(id envelope.ID, due time.Time) bool {
 	}
 	s.now()
 	s.leave(slot)
-	s.set(e, s.until(due))
+	change(e)
 	s.wait(slot)
 	return true
 }

@@ -62,8 +62,8 @@ func TestGroupsTakeTurnsAndLeaveRoom(t *testing.T) {
 	for m := uint32(1); m <= 1000; m++ {
 		mustAdd(t, s, Entry{ID: id(m, 1), Kind: Relay, Group: "dead"})
 	}
-	if n := len(s.Next(1000)); n != 50 {
-		t.Errorf("one group got %d of 100 places", n)
+	if n := len(s.Next(1000)); n != 38 {
+		t.Errorf("one group got %d of the 76 places that relaying can have", n)
 	}
 	for m := uint32(2001); m <= 2010; m++ {
 		mustAdd(t, s, Entry{ID: id(m, 1), Kind: Relay, Group: "alive"})
@@ -126,7 +126,7 @@ func TestAttemptBeforeExpiryIsMadeHoweverLate(t *testing.T) {
 	if len(b) != 1 || b[0].Expired {
 		t.Fatalf("got %v", b)
 	}
-	if !s.Retry(id(1, 1), c.t.Add(time.Hour)) {
+	if !s.Retry(id(1, 1), c.t.Add(time.Hour), false) {
 		t.Fatal("not taken back")
 	}
 	if b = s.Next(1); len(b) != 1 || !b[0].Expired {
@@ -134,7 +134,7 @@ func TestAttemptBeforeExpiryIsMadeHoweverLate(t *testing.T) {
 	}
 }
 
-func TestPauseHoldSuspend(t *testing.T) {
+func TestPauseReasonSuspend(t *testing.T) {
 	c := newClock()
 	s := New(Limits{}, c.now)
 	e := Entry{ID: id(1, 1), Kind: Local, Group: "alice"}
@@ -147,12 +147,12 @@ func TestPauseHoldSuspend(t *testing.T) {
 		on, off func()
 	}{
 		{"pause", func() { s.Pause(Local) }, func() { s.Unpause(Local) }},
-		{"hold", func() { s.Hold(Local, "alice") }, func() { s.Release(Local, "alice") }},
+		{"reason", func() { e.Reason = NoAction; s.Update(e) }, func() { e.Reason = NoHold; s.Update(e) }},
 		{"suspend", func() { s.Suspend(Of(1)) }, func() { s.Resume(All()) }},
 	}
 	for _, step := range steps {
 		step.on()
-		if b := s.Next(10); b != nil || !s.NextWake().IsZero() {
+		if b := s.Next(10); b != nil || s.NextWake().Equal(c.t) {
 			t.Errorf("%s: got %v", step.name, b)
 		}
 		info, _ := s.Get(id(1, 1))
@@ -166,7 +166,7 @@ func TestPauseHoldSuspend(t *testing.T) {
 		if b := s.Next(10); len(b) != 1 {
 			t.Errorf("%s ended: got %v", step.name, b)
 		}
-		s.Retry(id(1, 1), c.t)
+		s.Retry(id(1, 1), c.t, false)
 	}
 	if !s.Pause(Relay) || s.Pause(Relay) || !s.Unpause(Relay) || s.Unpause(Relay) {
 		t.Error("Pause does not say what it changed")
@@ -191,7 +191,7 @@ func TestInflightCanBeSuspendedAndRemoved(t *testing.T) {
 		t.Errorf("removed %v %v", gone, doom)
 	}
 	for n, keep := range []bool{true, false, true} {
-		if got := s.Retry(id(1, uint32(n+1)), c.t); got != keep {
+		if got := s.Retry(id(1, uint32(n+1)), c.t, false); got != keep {
 			t.Errorf("retry of %d: %v", n+1, got)
 		}
 	}
