@@ -104,7 +104,8 @@ func (e *Expander) check(a *config.Action) (errs []error) {
 
 // Expand gives the envelopes of s.Rcpt: all of them, or none and a *gosmtp.SMTPError. In
 // each, the fields of base are kept and Dispatcher, Type, Dest, Flags, the MDA fields
-// and, where the action has its own, TTL are set. The ID is left to the caller.
+// and, where the action has its own, TTL are set. The ID is left to the caller. Before
+// them comes the envelope of a notice when the sender is to be told of the expansion.
 func (e *Expander) Expand(ctx context.Context, s *rules.Session, base *envelope.Envelope) ([]*envelope.Envelope, error) {
 	x := &expansion{Expander: e, session: *s, base: base, seen: make(map[nodeKey]bool)}
 	x.queue = append(x.queue, &node{target: target{kind: addressKind, addr: s.Rcpt}})
@@ -126,5 +127,5 @@ func (e *Expander) Expand(ctx context.Context, s *rules.Session, base *envelope.
 		e.Log.Infof("expansion of <%s> leads to nobody", s.Rcpt)
 		return nil, x.listProblem(5)
 	}
-	return x.out, nil
+	return confirm(base, x.out), nil
 }

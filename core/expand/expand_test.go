@@ -194,3 +194,46 @@ func TestNewErrors(t *testing.T) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }
+
+// RFC 3461 section 5.2.7: who asked to be told of the success is told of the expansion into
+// several, and one destination keeps what was asked.
+func TestConfirmation(t *testing.T) {
+	const success, failure, never = envelope.NotifySuccess, envelope.NotifyFailure, envelope.NotifyNever
+	sender := address.Address{Local: "s", Domain: "example.net"}
+	tests := []struct {
+		name, list   string
+		sender       address.Address
+		notify, want envelope.Notify
+		told         bool
+	}{
+		{"one", "joe", sender, success, success, false},
+		{"several", "joe, bob", sender, success, never, true},
+		{"several and failure", "joe, far@relay", sender, success | failure, failure, true},
+		{"not asked", "joe, bob", sender, failure, failure, false},
+		{"never", "joe, bob", sender, never, never, false},
+		{"nothing said", "joe, bob", sender, 0, 0, false},
+		{"null sender", "joe, bob", address.Address{}, success, success, false},
+	}
+	for _, tt := range tests {
+		base := &envelope.Envelope{Sender: tt.sender, Rcpt: address.Address{Local: "list", Domain: "local"}, Notify: tt.notify,
+			EnvID: "id", ORcpt: "rfc822;list@local", Ret: "HDRS"}
+		got, err := expander(t, &fake{values: map[string]string{"list": tt.list}}).Expand(t.Context(), rcpt("list", "local"), base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := got[0].Type == envelope.Bounce; told != tt.told {
+			t.Fatalf("%s: first is %+v", tt.name, got[0])
+		} else if told {
+			n := got[0]
+			if n.BounceType != envelope.BounceExpanded || n.Dest != base.Rcpt || n.EnvID != "id" || n.LastBounce.IsZero() || n.Dispatcher == "" {
+				t.Errorf("%s: %+v", tt.name, n)
+			}
+			got = got[1:]
+		}
+		for _, e := range got {
+			if e.Notify != tt.want || e.EnvID != "id" || e.ORcpt != base.ORcpt || e.Ret != "HDRS" || e.Type == envelope.Bounce {
+				t.Errorf("%s: %+v", tt.name, e)
+			}
+		}
+	}
+}
