@@ -246,7 +246,7 @@ func (q *queueRole) startAgent(ag *agent) mda.Outcome {
 	case err != nil:
 		return temporary(err)
 	case ag.info.Error != "" && ag.info.Permanent:
-		return mda.Outcome{Status: envelope.PermFail, Text: ag.info.Error}
+		return mda.Outcome{Status: envelope.PermFail, Text: ag.info.Error, EscClass: 5, EscCode: 201} // mailbox disabled
 	case ag.info.Error != "":
 		return temporary(errors.New(ag.info.Error))
 	case len(files) != 1:

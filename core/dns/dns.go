@@ -43,6 +43,9 @@ func (e *Error) Error() string { return e.Text }
 // Temporary reports whether asking again later can help.
 func (e *Error) Temporary() bool { return e.Kind == Temporary }
 
+// Exists reports whether the name exists. With a permanent error it does not want mail.
+func (e *Error) Exists() bool { return !e.NotFound }
+
 // Family restricts the addresses of a look-up.
 type Family uint8
 

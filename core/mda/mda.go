@@ -79,7 +79,7 @@ type Outcome struct {
 	Status   envelope.Status
 	Text     string // printable, at most envelope.MaxErrorLine octets; "" when delivered
 	Exit     int    // code of sysexits.h that says more about Text, or 0
-	EscClass uint8  // enhanced status that an LMTP server gave, or 0
+	EscClass uint8  // enhanced status that an LMTP server gave or an error stands for, or 0
 	EscCode  uint16 // subject*100 + detail
 }
 
@@ -192,10 +192,11 @@ func (j *Job) failed(err error) Outcome {
 		exit = exOSErr
 	}
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
-	return Outcome{Status: envelope.TempFail, Text: quoted(j.Method.String() + ": " + text), Exit: exit}
+	return Outcome{Status: envelope.TempFail, Text: quoted(j.Method.String() + ": " + text), Exit: exit, EscClass: 4, EscCode: errorCode(err)}
 }
 
 // Result is the outcome as the queue keeps it for an envelope.
 func (o Outcome) Result(id envelope.ID) envelope.Result {
-	return envelope.Result{ID: id, Status: o.Status, Text: o.Text, EscClass: o.EscClass, EscCode: o.EscCode}
+	class, code := o.enhanced()
+	return envelope.Result{ID: id, Status: o.Status, Text: o.Text, EscClass: class, EscCode: code}
 }

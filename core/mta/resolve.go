@@ -93,6 +93,10 @@ func lookupFate(err error) fate {
 	var e interface{ Temporary() bool }
 	if errors.As(err, &e) && !e.Temporary() {
 		f.status, f.class, f.code = envelope.PermFail, 5, 102 // 5.1.2 bad destination system
+		var known interface{ Exists() bool }
+		if errors.As(err, &known) && known.Exists() {
+			f.code = 110 // https://www.rfc-editor.org/rfc/rfc7505#section-4.2
+		}
 	}
 	return f
 }

@@ -272,7 +272,15 @@ func openFate(err error) fate {
 	if errors.As(err, &ne) && ne.Op == "dial" {
 		return unreachable("Network error on destination MXs: " + ioText(err))
 	}
-	return unreachable(ioText(err))
+	f := unreachable(ioText(err))
+	of := func(e error) bool { return errors.Is(err, e) }
+	switch { // RFC 3463 section 3.8
+	case slices.ContainsFunc([]error{errNoTLS, errTLSRefused, errNoAuth, errAuthMech, errAuthPlain, errPolicy}, of):
+		f.code = 704 // security features not supported
+	case slices.ContainsFunc([]error{errHandshake, errInjection}, of):
+		f.code = 705 // cryptographic failure
+	}
+	return f
 }
 
 func (s *session) ready() {
