@@ -376,7 +376,7 @@ func (s *FS) setMessageAside(l *loaded) {
 	s.log.Warnf("queue: message %v: %v; moved to %s", l.id, errNoEnvelopes, corruptDir)
 }
 
-// Discover is of Store. The names are made durable first. Envelopes that cannot be read
+// Discover is of Store. Files and names are made durable first. Envelopes that cannot be read
 // are left where they are and reported: whoever put them there is looking.
 func (s *FS) Discover(id envelope.MessageID) ([]*envelope.Envelope, error) {
 	l := s.readMessage(id)
@@ -389,14 +389,37 @@ func (s *FS) Discover(id envelope.MessageID) ([]*envelope.Envelope, error) {
 	for evp, err := range l.bad {
 		return nil, fmt.Errorf("envelope %v: %w", evp, err)
 	}
-	for _, dir := range [...]string{messageDir(id), bucket(id), queueDir} {
-		if err := s.disk.SyncDir(dir); err != nil {
-			return nil, err
-		}
+	if err := s.syncMessage(l); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.discover(l), nil
+}
+
+// syncMessage makes durable what somebody else put there.
+func (s *FS) syncMessage(l *loaded) error {
+	files := []string{messageFile(l.id)}
+	for _, e := range l.evps {
+		files = append(files, envelopeFile(e.ID))
+	}
+	for _, name := range files {
+		f, err := s.disk.Open(name)
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	for _, dir := range [...]string{messageDir(l.id), bucket(l.id), queueDir} {
+		if err := s.disk.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // discover joins what was read to the index. Files of a message of which the journal still

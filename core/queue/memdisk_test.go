@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path"
+	"strings"
 	"sync"
+	"testing"
 
 	"github.com/godwit-mta/godwit/compat/diskfree"
 )
@@ -18,56 +18,80 @@ var (
 	errFault = errors.New("injected fault")
 )
 
-// memDisk is a disk in memory that forgets at a power cut what was not synced: contents of
-// files, and names in directories. It can fail at the n-th operation that changes
-// something, or lose power there.
+// memDisk is a disk in memory that knows what a power cut may leave of it: see cut_test.go. It can
+// fail, and be looked at, at every operation.
 type memDisk struct {
 	mu     sync.Mutex
 	top    *node
-	step   int // operations so far
-	failAt int // the operation that fails; 0: none
+	moves  []*move // renames that are not durable, in their order
+	step   int     // operations so far that change something
+	failAt int     // the operation that fails; 0: none
 	err    error
 	sticky bool // operations after failAt fail too
-	cutAt  int  // the operation at which the power goes; 0: never
-	off    bool
+	off    bool // the power is
 	lying  bool // syncs do nothing
 	free   diskfree.Space
 	deny   func(op, name string) error // fails what reads and links, too; nil: nothing
+	// before is called before every operation with its name and that of what it is about; its
+	// error makes the operation fail.
+	before func(d *memDisk, op, name string, changes bool) error
+	shared *sharedFiles
 }
 
-// node is a file or, with names, a directory. The fields with "safe" are what a power cut leaves.
+// node is a file or, with names, a directory. Without past and events all of it is durable.
+// data is never changed in place, only appended to, so that copies can share it.
 type node struct {
-	names, safeNames map[string]*node
-	data, safeData   []byte
-	shared           *os.File // takes the place of data
-	moves            []move   // renames since the last sync that concern this directory
+	names  map[string]*node
+	safe   map[string]*node // what was durable before the events
+	events []event          // changes of names since the last sync
+	data   []byte
+	past   [][]byte // what data was since the last sync, and at first when it was made
+	failed bool     // a sync failed, and no later one brings back what it lost
+	shared *os.File // takes the place of data
+}
+
+// event gives a name to a node or, without one, takes it away.
+type event struct {
+	name string
+	n    *node
+	move *move // the rename that it is a half of
 }
 
 // move is a rename: it gets durable in both directories or in none.
 type move struct {
 	from, to         *node
 	oldName, newName string
-	n                *node
 }
 
 func newMemDisk() *memDisk {
-	return &memDisk{top: newDir(), free: diskfree.Space{Blocks: 100, Inodes: 100}}
+	return &memDisk{top: newDir(), free: plenty}
 }
 
-func newDir() *node {
-	return &node{names: make(map[string]*node), safeNames: make(map[string]*node)}
+func newDir() *node { return &node{names: make(map[string]*node)} }
+
+// inherit gives the disk to another process; this one is dead.
+func (d *memDisk) inherit() *memDisk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.off = true
+	return &memDisk{top: d.top, moves: d.moves, step: d.step, failAt: d.failAt, err: d.err, sticky: d.sticky,
+		lying: d.lying, free: d.free, deny: d.deny, before: d.before, shared: d.shared}
 }
 
-// change counts an operation that changes something.
-func (d *memDisk) change() error {
+// begin is called by every operation.
+func (d *memDisk) begin(op, name string, changes bool) error {
 	if d.off {
 		return errCrash
 	}
-	d.step++
-	if d.step == d.cutAt {
-		d.off = true
-		return errCrash
+	if d.before != nil {
+		if err := d.before(d, op, name, changes); err != nil {
+			return err
+		}
 	}
+	if !changes {
+		return nil
+	}
+	d.step++
 	if d.failAt != 0 && (d.step == d.failAt || d.sticky && d.step > d.failAt) {
 		return d.err
 	}
@@ -87,7 +111,7 @@ func (d *memDisk) look(op, name string) (*node, error) {
 	n := d.top
 	for rest := path.Clean(name); rest != "." && rest != ""; {
 		var first string
-		first, rest = cut(rest)
+		first, rest, _ = strings.Cut(rest, "/")
 		if n = n.names[first]; n == nil {
 			return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 		}
@@ -111,24 +135,34 @@ func (d *memDisk) refuseIf(deny func(op, name string) error) {
 	d.deny = deny
 }
 
-func cut(name string) (first, rest string) {
-	for i := range name {
-		if name[i] == '/' {
-			return name[:i], name[i+1:]
-		}
-	}
-	return name, ""
-}
-
 func (d *memDisk) parent(op, name string) (*node, string, error) {
 	dir, base := path.Split(name)
 	n, err := d.look(op, dir)
 	return n, base, err
 }
 
+// set changes what a name in a directory stands for.
+func (n *node) set(name string, kid *node, m *move) {
+	if len(n.events) == 0 {
+		n.safe = make(map[string]*node, len(n.names)+1)
+		for name, kid := range n.names {
+			n.safe[name] = kid
+		}
+	}
+	n.events = append(n.events, event{name, kid, m})
+	if kid == nil {
+		delete(n.names, name)
+	} else {
+		n.names[name] = kid
+	}
+}
+
 func (d *memDisk) Open(name string) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.begin("open", name, false); err != nil {
+		return nil, err
+	}
 	n, err := d.look("open", name)
 	if err != nil {
 		return nil, err
@@ -143,14 +177,18 @@ func (d *memDisk) Create(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.change(); err != nil {
+	if err := d.begin("create", name, true); err != nil {
 		return nil, err
 	}
-	if dir.names[base] == nil {
-		dir.names[base] = &node{}
+	n := dir.names[base]
+	if n == nil {
+		n = &node{}
+		dir.set(base, n, nil)
+	} else if len(n.data) > 0 {
+		n.write(nil)
+		n.failed = false // all of it will be written again
 	}
-	dir.names[base].data = nil
-	return &memFile{d: d, n: dir.names[base], name: name}, nil
+	return &memFile{d: d, n: n, name: name}, nil
 }
 
 func (d *memDisk) CreateShared(name string) (*os.File, error) {
@@ -163,7 +201,7 @@ func (d *memDisk) CreateShared(name string) (*os.File, error) {
 	if dir.names[base] != nil {
 		return nil, &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
 	}
-	if err := d.change(); err != nil {
+	if err := d.begin("create", name, true); err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp("", "shared.")
@@ -175,14 +213,18 @@ func (d *memDisk) CreateShared(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir.names[base] = &node{shared: kept}
+	dir.set(base, &node{shared: kept, past: [][]byte{nil}}, nil)
 	return f, nil
 }
 
+// OpenShared gives a real file with the same contents.
 func (d *memDisk) OpenShared(name string) (*os.File, error) {
 	b, err := d.ReadFile(name, 1<<30)
 	if err != nil {
 		return nil, err
+	}
+	if d.shared != nil {
+		return d.shared.open(b)
 	}
 	f, err := os.CreateTemp("", "shared.")
 	if err != nil {
@@ -193,9 +235,38 @@ func (d *memDisk) OpenShared(name string) (*os.File, error) {
 	return f, err
 }
 
+// sharedFiles keeps a real file for every contents that was asked for.
+type sharedFiles struct {
+	mu    sync.Mutex
+	dir   string
+	names map[string]string
+}
+
+func newSharedFiles(t testing.TB) *sharedFiles {
+	return &sharedFiles{dir: t.TempDir(), names: make(map[string]string)}
+}
+
+func (s *sharedFiles) open(b []byte) (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name, ok := s.names[string(b)]; ok {
+		return os.Open(name)
+	}
+	f, err := os.CreateTemp(s.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	s.names[string(b)] = f.Name()
+	_, err = f.Write(b)
+	return f, err
+}
+
 func (d *memDisk) ReadFile(name string, max int) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.begin("read", name, false); err != nil {
+		return nil, err
+	}
 	n, err := d.look("read", name)
 	if err != nil {
 		return nil, err
@@ -229,16 +300,13 @@ func (d *memDisk) Rename(old, new string) error {
 	if n == nil {
 		return &fs.PathError{Op: "rename", Path: old, Err: fs.ErrNotExist}
 	}
-	if err := d.change(); err != nil {
+	if err := d.begin("rename", new, true); err != nil {
 		return err
 	}
-	delete(from.names, oldName)
-	to.names[newName] = n
-	m := move{from, to, oldName, newName, n}
-	from.moves = append(from.moves, m)
-	if to != from {
-		to.moves = append(to.moves, m)
-	}
+	m := &move{from, to, oldName, newName}
+	from.set(oldName, nil, m)
+	to.set(newName, n, m)
+	d.moves = append(d.moves, m)
 	return nil
 }
 
@@ -253,10 +321,13 @@ func (d *memDisk) Link(old, new string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.change(); err != nil {
+	if to.names[base] != nil {
+		return &fs.PathError{Op: "link", Path: new, Err: fs.ErrExist}
+	}
+	if err := d.begin("link", new, true); err != nil {
 		return err
 	}
-	to.names[base] = n
+	to.set(base, n, nil)
 	return nil
 }
 
@@ -274,10 +345,10 @@ func (d *memDisk) Remove(name string) error {
 	if len(n.names) > 0 {
 		return errors.New("directory is not empty")
 	}
-	if err := d.change(); err != nil {
+	if err := d.begin("remove", name, true); err != nil {
 		return err
 	}
-	delete(dir.names, base)
+	dir.set(base, nil, nil)
 	return nil
 }
 
@@ -291,16 +362,19 @@ func (d *memDisk) Mkdir(name string) error {
 	if dir.names[base] != nil {
 		return &fs.PathError{Op: "mkdir", Path: name, Err: fs.ErrExist}
 	}
-	if err := d.change(); err != nil {
+	if err := d.begin("mkdir", name, true); err != nil {
 		return err
 	}
-	dir.names[base] = newDir()
+	dir.set(base, newDir(), nil)
 	return nil
 }
 
 func (d *memDisk) ReadDir(name string) (names []string, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.begin("readdir", name, false); err != nil {
+		return nil, err
+	}
 	n, err := d.look("readdir", name)
 	if err != nil {
 		return nil, err
@@ -314,6 +388,9 @@ func (d *memDisk) ReadDir(name string) (names []string, err error) {
 func (d *memDisk) Exists(name string) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.begin("lstat", name, false); err != nil {
+		return false, err
+	}
 	_, err := d.look("lstat", name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -328,185 +405,21 @@ func (d *memDisk) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.change(); err != nil || d.lying {
+	if err := d.begin("syncdir", name, true); err != nil || d.lying {
 		return err
 	}
-	n.safeNames = maps.Clone(n.names)
-	for _, m := range n.moves {
-		if m.from != n && m.from.names[m.oldName] != m.n {
-			delete(m.from.safeNames, m.oldName)
-		}
-		if m.to != n && m.to.names[m.newName] == m.n {
-			m.to.safeNames[m.newName] = m.n
-		}
+	events := n.events
+	n.events, n.safe = nil, nil
+	for _, e := range events {
+		d.durable(e.move)
 	}
-	n.moves = nil
 	return nil
 }
 
-func (d *memDisk) Free() (diskfree.Space, error) { return d.free, nil }
-
-func (d *memDisk) Close() error { return nil }
-
-type memFile struct {
-	d    *memDisk
-	n    *node
-	name string
-}
-
-func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if f.d.off {
-		return 0, errCrash
-	}
-	if f.d.deny != nil {
-		if err := f.d.deny("readat", f.name); err != nil {
-			return 0, err
-		}
-	}
-	data := f.n.contents()
-	if off > int64(len(data)) {
-		return 0, io.EOF
-	}
-	n := copy(b, data[off:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-// WriteAt writes half of it when it is to fail.
-func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	err := f.d.change()
-	if err != nil {
-		b = b[:len(b)/2]
-	}
-	if end := int(off) + len(b); end > len(f.n.data) {
-		f.n.data = append(f.n.data, make([]byte, end-len(f.n.data))...)
-	}
-	return copy(f.n.data[off:], b), err
-}
-
-func (f *memFile) Size() (int64, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if f.d.off {
-		return 0, errCrash
-	}
-	return int64(len(f.n.contents())), nil
-}
-
-func (f *memFile) Truncate(size int64) error {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if err := f.d.change(); err != nil {
-		return err
-	}
-	f.n.data = f.n.data[:min(int(size), len(f.n.data))]
-	return nil
-}
-
-func (f *memFile) Sync() error {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if err := f.d.change(); err != nil || f.d.lying {
-		return err
-	}
-	f.n.safeData = append([]byte(nil), f.n.contents()...)
-	return nil
-}
-
-func (f *memFile) Close() error { return nil }
-
-// crashed gives what is found after the power cut. What was not synced may be there or not:
-// keep decides, for every sector of a file and every name.
-func (d *memDisk) crashed(keep func() bool) *memDisk {
+func (d *memDisk) Free() (diskfree.Space, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	after := newMemDisk()
-	moved := make(map[move]bool)
-	decide := func(m move) bool {
-		kept, ok := moved[m]
-		if !ok {
-			kept = keep()
-			moved[m] = kept
-		}
-		return kept
-	}
-	after.top = survive(d.top, keep, decide)
-	return after
+	return d.free, d.begin("free", "", false)
 }
 
-func survive(n *node, keep func() bool, moved func(move) bool) *node {
-	if n.names == nil {
-		b := torn(n.safeData, n.contents(), keep)
-		return &node{data: b, safeData: append([]byte(nil), b...)}
-	}
-	names := maps.Clone(n.safeNames)
-	isMove := make(map[string]bool)
-	for _, m := range n.moves {
-		kept := moved(m)
-		if m.from == n {
-			isMove[m.oldName] = true
-			if kept {
-				delete(names, m.oldName)
-			}
-		}
-		if m.to == n {
-			isMove[m.newName] = true
-			if kept {
-				names[m.newName] = m.n
-			}
-		}
-	}
-	for name, old := range n.safeNames {
-		if n.names[name] != old && !isMove[name] && keep() {
-			delete(names, name)
-		}
-	}
-	for name, fresh := range n.names {
-		if n.safeNames[name] != fresh && !isMove[name] && keep() {
-			names[name] = fresh
-		}
-	}
-	after := newDir()
-	for name, kid := range names {
-		after.names[name] = survive(kid, keep, moved)
-	}
-	after.safeNames = maps.Clone(after.names)
-	return after
-}
-
-// torn mixes what was synced with what was not, in sectors.
-func torn(safe, data []byte, keep func() bool) []byte {
-	const sector = 512
-	size := len(safe)
-	if keep() {
-		size = len(data)
-	}
-	b := make([]byte, size)
-	for at := 0; at < size; at += sector {
-		end := min(at+sector, size)
-		from := safe
-		if keep() {
-			from = data
-		}
-		if at < len(from) {
-			copy(b[at:end], from[at:])
-		}
-	}
-	return b
-}
-
-// fates are the extremes and some between.
-func fates(seed uint64) map[string]func() bool {
-	r := rand.New(rand.NewPCG(seed, 1))
-	return map[string]func() bool{
-		"nothing kept": func() bool { return false },
-		"all kept":     func() bool { return true },
-		"some kept":    func() bool { return r.IntN(2) == 0 },
-	}
-}
+func (d *memDisk) Close() error { return nil }

@@ -44,9 +44,10 @@ func TestUnlistedMessage(t *testing.T) {
 func TestUnclaimed(t *testing.T) {
 	d := newMemDisk()
 	s := openMem(t, d)
-	large, moved := newHistory(), newHistory()
-	streamed := large.commit(s, []byte("a streamed text\n"), true, 1)[0].Message()
-	begun := moved.commit(s, []byte("a text half written out\n"), true, 1)[0]
+	sc := &script{d: d, s: s, o: newOracle(), ack: func() {}}
+	sc.stream([]byte("a streamed text\n"), 1)
+	sc.stream([]byte("a text half written out\n"), 1)
+	streamed, begun := sc.ids[0], envelope.NewID(sc.ids[1], 1)
 	e := testEnvelope(begun, 3)
 	other := commit(t, s, []byte("whole\n"), 1)
 	if err := s.Apply([]Change{{Op: Update, Envelope: e}}); err != nil {
