@@ -58,7 +58,7 @@ func judged(t *testing.T, e *envelope.Envelope, r envelope.Result) (notices stri
 		case c.Op == queue.Remove:
 		case c.Envelope.Type == envelope.Bounce:
 			notices += c.Envelope.BounceType.String()
-			if c.Envelope.LastBounce.IsZero() || c.Op == queue.Update && c.Envelope.ID != e.ID {
+			if c.Envelope.LastBounce.IsZero() || c.Envelope.Retry != 0 || c.Op == queue.Update && c.Envelope.ID != e.ID {
 				t.Errorf("%+v", c.Envelope)
 			}
 		default:

@@ -169,7 +169,7 @@ func (q *queueRole) again(out *outcome, e *envelope.Envelope, r *envelope.Result
 		notice := *e
 		notice.ID = envelope.NewID(e.ID.Message(), 0)
 		notice.Type, notice.BounceType, notice.Hostname = envelope.Bounce, envelope.BounceDelayed, r.MTA
-		notice.BounceDelay = d
+		notice.BounceDelay, notice.Retry = d, 0
 		notice.BounceTTL = max(0, e.Expires().Sub(e.LastTry)).Truncate(time.Second)
 		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
 		out.after = append(out.after, func() { q.enqueue(&notice, true) })

@@ -119,17 +119,18 @@ func limitText(s string) string {
 }
 
 // enhanced gives the enhanced status code of a reply (RFC 2034), zeros when it has none
-// or one that contradicts the reply's code.
+// or one that contradicts the reply's code. Some servers have it on the last line only.
 func (r reply) enhanced() (class uint8, code uint16) {
-	if len(r.lines) == 0 {
-		return 0, 0
+	for _, line := range r.lines {
+		word, _, _ := strings.Cut(line, " ")
+		if class, code, ok := parseEnhanced(word); ok {
+			if int(class) != r.class() {
+				break
+			}
+			return class, code
+		}
 	}
-	word, _, _ := strings.Cut(r.lines[0], " ")
-	class, code, ok := parseEnhanced(word)
-	if !ok || int(class) != r.class() {
-		return 0, 0
-	}
-	return class, code
+	return 0, 0
 }
 
 // parseEnhanced reads class.subject.detail (RFC 3463 section 2).
