@@ -38,7 +38,7 @@ func expected(d *daemon) map[string]surroundings {
 		"lookup":     {uid: "7001", groups: "7001", root: "/", cwd: "/", unix: 4},
 		"dispatcher": {uid: "7001", groups: "7001", root: emptyRoot, cwd: emptyRoot, unix: 5, tcp: 1},
 		"queue": {uid: "7002", groups: "7002", root: d.spool, cwd: d.spool, unix: 5,
-			files: []string{d.spool, d.spool + "/journal", d.spool + "/journal/*"}},
+			files: []string{d.spool, d.spool + "/lock", d.spool + "/journal", d.spool + "/journal/*"}},
 		// The agent stands in the home of the user. It is not shut in there, because
 		// users' commands are of the system.
 		"agent": {uid: "7011", groups: "7011 7100", root: "/", cwd: home("alice"), unix: 2},

@@ -180,6 +180,35 @@ func TestSpoolRefused(t *testing.T) {
 	}
 }
 
+// TestSpoolShared starts a second daemon on a spool that is in use, kills the first one's queue, whose
+// successor takes the lock again, and then all of it: the spool is free at once.
+func TestSpoolShared(t *testing.T) {
+	first := start(t, localConf)
+	second := newDaemon(t, strings.Replace(localConf, "listen on 127.0.0.1", "listen on 127.0.0.1 port 2525", 1))
+	second.spool, second.addr = first.spool, "127.0.0.1:2525"
+	pid, err := os.ReadFile(filepath.Join(first.spool, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses := func() {
+		t.Helper()
+		second.run()
+		<-second.exited
+		if code := second.cmd.ProcessState.ExitCode(); code != 1 {
+			t.Errorf("exit status %d, want 1", code)
+		}
+	}
+	refuses()
+	second.waitLog("spool is in use by process " + strings.TrimSpace(string(pid)))
+	first.crash("queue")
+	first.waitLog("lost process: queue")
+	first.ready()
+	refuses()
+	first.crash("all")
+	second.start()
+	second.stop()
+}
+
 // refused checks that the daemon does not start and says why: to whoever started it, and
 // in one line of the log, which comes out at the same place here.
 func refused(t *testing.T, d *daemon, want string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/compat/user"
+	"github.com/godwit-mta/godwit/core/queue"
 )
 
 // accounts are the users as whom the members run. They are empty for an ordinary user, who
@@ -73,7 +74,22 @@ func (p *parent) directories() error {
 			return fmt.Errorf("spool %w", err)
 		}
 	}
+	if err := lockFile(filepath.Join(p.opts.Spool, queue.LockName), uid, gid); err != nil {
+		return fmt.Errorf("spool %w", err)
+	}
 	return nil
+}
+
+// lockFile makes the file that the queue locks: it may not make one itself.
+func lockFile(path string, uid, gid int) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Lchown(path, uid, gid)
 }
 
 // shareSpool lets the group of the queue read the spool directory itself, which is root's:

@@ -194,6 +194,11 @@ func (q *queueRole) drain(ctx context.Context) {
 func (q *queueRole) Close() error {
 	q.stop()
 	q.agents.closeAll()
+	if s, ok := q.store.(interface{ Halt() error }); ok {
+		if err := s.Halt(); !errors.Is(err, queue.ErrClosed) {
+			return err
+		}
+	}
 	return nil
 }
 

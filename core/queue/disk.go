@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/godwit-mta/godwit/compat/diskfree"
+	"github.com/godwit-mta/godwit/compat/filelock"
 	"github.com/godwit-mta/godwit/compat/fsync"
 )
 
@@ -43,6 +44,7 @@ type file interface {
 type osDisk struct {
 	root *os.Root
 	top  *os.File
+	lock *filelock.Lock // goes with it; may be nil
 }
 
 func openDisk(dir string) (*osDisk, error) {
@@ -55,7 +57,7 @@ func openDisk(dir string) (*osDisk, error) {
 		root.Close()
 		return nil, err
 	}
-	return &osDisk{root, top}, nil
+	return &osDisk{root: root, top: top}, nil
 }
 
 type osFile struct{ *os.File }
@@ -151,5 +153,9 @@ func (d *osDisk) Free() (diskfree.Space, error) { return diskfree.Of(d.top) }
 
 func (d *osDisk) Close() error {
 	d.top.Close()
-	return d.root.Close()
+	err := d.root.Close()
+	if d.lock != nil {
+		err = errors.Join(err, d.lock.Release())
+	}
+	return err
 }

@@ -49,15 +49,22 @@ type FS struct {
 }
 
 // OpenFS opens the spool directory, makes what is missing in it and reads the journal. It
-// refuses directories that somebody else owns or may write to. Mail is in the index after Load.
+// refuses directories that somebody else owns or may write to, and a spool that another process has
+// open (a *filelock.HeldError). Mail is in the index after Load.
 func OpenFS(dir string, opts Options, log *trace.Logger) (*FS, error) {
 	if err := prepareSpool(dir); err != nil {
 		return nil, err
 	}
-	d, err := openDisk(dir)
+	lock, err := lockSpool(dir)
 	if err != nil {
 		return nil, err
 	}
+	d, err := openDisk(dir)
+	if err != nil {
+		lock.Release()
+		return nil, err
+	}
+	d.lock = lock
 	s, err := open(d, opts, log)
 	if err != nil {
 		d.Close()
@@ -203,7 +210,12 @@ func (s *FS) Create(id envelope.MessageID) (*os.File, error) {
 }
 
 // Close is of Store. Mail that could not be written out stays in the journal.
-func (s *FS) Close() error {
+func (s *FS) Close() error { return s.end(s.writeOut) }
+
+// Halt closes the store and leaves everything in the journal.
+func (s *FS) Halt() error { return s.end(func() error { return nil }) }
+
+func (s *FS) end(last func() error) error {
 	s.mu.Lock()
 	select {
 	case <-s.stop:
@@ -215,7 +227,7 @@ func (s *FS) Close() error {
 	s.mu.Unlock()
 	s.j.close()
 	<-s.gone
-	err := s.writeOut()
+	err := last()
 	s.closeSegments()
 	return errors.Join(err, s.disk.Close())
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-mta/godwit/compat/filelock"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/trace"
 )
@@ -414,4 +415,18 @@ func TestLoadClosed(t *testing.T) {
 	if err := s.Load(func(*envelope.Envelope) error { return nil }); !errors.Is(err, ErrClosed) {
 		t.Errorf("Load of a closed store: %v", err)
 	}
+}
+
+// TestLock opens a spool twice.
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, dir)
+	var held *filelock.HeldError
+	if _, err := OpenFS(dir, Options{}, nil); !errors.As(err, &held) || held.PID != os.Getpid() {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, openAt(t, dir))
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
+	"github.com/godwit-mta/godwit/compat/filelock"
 	"github.com/godwit-mta/godwit/compat/owner"
 	"github.com/godwit-mta/godwit/core/envelope"
 )
@@ -24,6 +26,23 @@ const (
 	messageName = "message"
 	tmpSuffix   = ".tmp"
 )
+
+// LockName is the file in the spool whose lock is held by whoever has the store open. Where the spool
+// directory belongs to root, it has to be there already.
+const LockName = "lock"
+
+// lockWait is how long a process that still has the spool is waited for: it may be about to end.
+const lockWait = 3 * time.Second
+
+// lockSpool keeps others out until the lock is released or this process ends.
+func lockSpool(dir string) (*filelock.Lock, error) {
+	lock, err := filelock.Take(path.Join(dir, LockName), lockWait)
+	var held *filelock.HeldError
+	if errors.As(err, &held) {
+		return nil, fmt.Errorf("spool is %w", held)
+	}
+	return lock, err
+}
 
 var errTooLarge = errors.New("file is too large")
 
