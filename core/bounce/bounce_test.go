@@ -304,7 +304,9 @@ func FuzzBuild(f *testing.F) {
 	f.Fuzz(func(t *testing.T, orcpt, envid, text, mta string, message []byte, full bool) {
 		n := failedNotice()
 		n.Full, n.EnvID = full, envid
+		n.Kind = 1 + envelope.BounceType(len(mta))%envelope.BounceExpanded
 		n.Recipients[0].ORcpt, n.Recipients[0].Text, n.Recipients[0].MTA = orcpt, text, mta
+		n.Recipients[1].Rcpt, n.Recipients[1].Text = at("list@example.org"), ExpiredPrefix+text
 		var b bytes.Buffer
 		if err := Build(&b, n, bytes.NewReader(message)); err != nil {
 			t.Fatal(err)
@@ -318,6 +320,11 @@ func FuzzBuild(f *testing.F) {
 		}
 		if strings.Count(r.parts[1], "\nAction: ") != 2 || strings.Count(r.parts[1], "\n\n") != 2 {
 			t.Errorf("status has other fields:\n%q", r.parts[1])
+		}
+		for group := range strings.SplitSeq(strings.TrimSuffix(r.parts[1], "\n"), "\n\n") {
+			if _, err := mail.ReadMessage(strings.NewReader(group + "\n\n")); err != nil {
+				t.Errorf("%v in the group %q", err, group)
+			}
 		}
 		if r.types[2] == "message/rfc822" && r.parts[2] != string(message) {
 			t.Errorf("message changed: %q", r.parts[2])

@@ -14,6 +14,7 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/queue"
 	"github.com/godwit-mta/godwit/core/scheduler"
+	"github.com/godwit-mta/godwit/core/stats"
 )
 
 // lookupWait bounds a question to another process.
@@ -34,6 +35,8 @@ func (q *queueRole) notice(envs []*envelope.Envelope) {
 	case <-q.ctx.Done():
 		return
 	}
+	q.noticesUnderWay(1, len(envs))
+	defer q.noticesUnderWay(-1, -len(envs))
 	made, err := q.sendNotice(envs)
 	if err == nil {
 		q.finishNotice(envs, func() { q.enqueueNew(made) })
@@ -43,12 +46,18 @@ func (q *queueRole) notice(envs []*envelope.Envelope) {
 	var refused *noticeRefused
 	if errors.As(err, &refused) && refused.permanent {
 		q.log.Warnf("queue: notice about message %s to <%s> dropped: %v", first.ID.Message(), first.Sender, err)
-		q.stats.Counter("bounce.dropped").Add(1)
+		q.stats.Counter(stats.BounceDropped).Add(1)
 		q.finishNotice(envs, func() {})
 		return
 	}
 	q.log.Warnf("queue: notice about message %s to <%s> put off: %v", first.ID.Message(), first.Sender, err)
 	q.putOff(envs)
+}
+
+func (q *queueRole) noticesUnderWay(messages, envelopes int) {
+	q.stats.Counter(stats.BounceSession).Add(int64(messages))
+	q.stats.Counter(stats.BounceMessage).Add(int64(messages))
+	q.stats.Counter(stats.BounceEnvelope).Add(int64(envelopes))
 }
 
 // finishNotice removes the envelopes that asked for a notice and does next when that is
@@ -128,7 +137,7 @@ func (q *queueRole) commitNotice(id envelope.MessageID, envs []*envelope.Envelop
 		return nil, err
 	}
 	q.log.Infof("info: notice %s about message %s to <%s>", id, about.ID.Message(), about.Sender)
-	q.stats.Counter("bounce.message").Add(1)
+	q.stats.Counter(stats.BounceNotice).Add(1)
 	return made, nil
 }
 

@@ -332,8 +332,10 @@ func TestBackscatter(t *testing.T) {
 	if err := l.ask(control.Request{Op: control.ShowStats}, &st); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(fmt.Sprint(st), "bounce.dropped") {
-		t.Errorf("not counted: %v", st)
+	for _, want := range []string{"{bounce.dropped 1}", "{bounce.notice 3}", "{queue.bounce 4}", "{bounce.session 0}"} {
+		if !strings.Contains(fmt.Sprint(st), want) {
+			t.Errorf("no %s in %v", want, st)
+		}
 	}
 }
 
@@ -353,5 +355,67 @@ func TestReturnsAll(t *testing.T) {
 		if got := returnsAll(&config.Bounce{ReturnFull: tt.setting}, e); got != tt.want {
 			t.Errorf("%s, authenticated %v: %v", tt.setting, tt.auth, got)
 		}
+	}
+}
+
+// A message with very many recipients who fail has few notices, and they name everybody once.
+func TestManyFailures(t *testing.T) {
+	const many = 1500
+	_, port := startSink(t, func(string) error {
+		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "nobody"}
+	})
+	l := start(t, fmt.Sprintf("smtp limit max-rcpt %d\n", many)+relayConf(port))
+	to := make([]string, many)
+	for i := range to {
+		to[i] = fmt.Sprintf("u%d@b.example", i)
+	}
+	l.mustSend("joe@example.org", to, "Subject: many\r\n\r\n")
+	l.log.wait(t, 0, `mda delivery .* from=<> to=<joe@example.org> .* result=Ok`)
+	l.queue(0)
+	named := make(map[string]int)
+	for _, notice := range l.maildir("joe") {
+		if n := strings.Count(notice, "Final-Recipient: "); n > 1000 {
+			t.Errorf("%d recipients in a notice", n)
+		}
+		for line := range strings.Lines(notice) {
+			if rcpt, ok := strings.CutPrefix(line, "Final-Recipient: rfc822; "); ok {
+				named[strings.TrimSpace(rcpt)]++
+			}
+		}
+	}
+	for _, a := range to {
+		if named[a] != 1 {
+			t.Errorf("%s is named %d times", a, named[a])
+		}
+	}
+}
+
+// A notice that finds nobody ends with its own time.
+func TestNoticeExpires(t *testing.T) {
+	l := start(t, fmt.Sprintf(`
+listen on 127.0.0.1 port PORT
+action "fail" relay host "smtp://127.0.0.1:%d" ttl 1s
+match from any for any action "fail"
+`, busySink(t)))
+	l.mustSend("gone@far.example", []string{"a@b.example"}, "Subject: x\r\n\r\n")
+	l.log.wait(t, 0, `^relay: Expire for [0-9a-f]{16}: from=<gone@far.example>`)
+	l.log.wait(t, 0, `^relay: Expire for [0-9a-f]{16}: from=<>, to=<gone@far.example>`)
+	l.log.wait(t, 0, `warn: queue: double bounce! .* to=<gone@far.example> stat="Envelope expired: 451 4.7.1`)
+	l.queue(0)
+}
+
+// What a stranger sends with the null sender makes no notice, whatever it asks for.
+func TestNoReturnPath(t *testing.T) {
+	_, port := startSink(t, func(string) error {
+		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "nobody"}
+	})
+	l := start(t, relayConf(port))
+	all := &gosmtp.RcptOptions{Notify: []gosmtp.DSNNotify{gosmtp.DSNNotifySuccess, gosmtp.DSNNotifyFailure, gosmtp.DSNNotifyDelayed}}
+	l.submit("", nil, all, "a@b.example", "joe@example.org")
+	l.log.wait(t, 0, `warn: queue: no return path! .* to=<a@b.example>`)
+	l.log.wait(t, 0, `mda delivery .* result=Ok`)
+	l.queue(0)
+	if l.log.has("info: notice ") {
+		t.Error("there was a notice")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/queue"
+	"github.com/godwit-mta/godwit/core/stats"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -171,6 +172,7 @@ func (q *queueRole) again(out *outcome, e *envelope.Envelope, r *envelope.Result
 		notice.Type, notice.BounceType, notice.Hostname = envelope.Bounce, envelope.BounceDelayed, r.MTA
 		notice.BounceDelay, notice.Retry = d, 0
 		notice.BounceTTL = max(0, e.Expires().Sub(e.LastTry)).Truncate(time.Second)
+		q.stats.Counter(stats.QueueBounce).Add(1)
 		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
 		out.after = append(out.after, func() { q.enqueue(&notice, true) })
 	}
@@ -249,6 +251,7 @@ func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind enve
 	n.Retry = 0
 	n.LastBounce = time.Now()
 	n.Hostname = r.MTA // of a notice: who said it
+	q.stats.Counter(stats.QueueBounce).Add(1)
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: &n})
 	out.after = append(out.after, func() {
 		q.sched.Done(n.ID)

@@ -17,8 +17,10 @@ import (
 // Names of the counters. Those marked with "total" only grow; the others are the number
 // of what there is now.
 const (
+	BounceDropped        = "bounce.dropped" // total; ours
 	BounceEnvelope       = "bounce.envelope"
 	BounceMessage        = "bounce.message"
+	BounceNotice         = "bounce.notice" // total; ours
 	BounceSession        = "bounce.session"
 	ControlSession       = "control.session"
 	MDAEnvelope          = "mda.envelope"
