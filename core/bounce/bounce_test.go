@@ -217,6 +217,19 @@ func TestDelivered(t *testing.T) {
 	}
 }
 
+func TestExpired(t *testing.T) {
+	for _, tt := range []struct {
+		text, last string
+		yes        bool
+	}{
+		{ExpiredText(""), "", true}, {ExpiredText("451 later"), "451 later", true}, {"451 later", "451 later", false}, {"", "", false},
+	} {
+		if last, yes := (&Recipient{Text: tt.text}).expired(); last != tt.last || yes != tt.yes {
+			t.Errorf("%q: %q %v", tt.text, last, yes)
+		}
+	}
+}
+
 func TestBuildErrors(t *testing.T) {
 	n := failedNotice()
 	broken := errors.New("broken")
@@ -306,7 +319,7 @@ func FuzzBuild(f *testing.F) {
 		n.Full, n.EnvID = full, envid
 		n.Kind = 1 + envelope.BounceType(len(mta))%envelope.BounceExpanded
 		n.Recipients[0].ORcpt, n.Recipients[0].Text, n.Recipients[0].MTA = orcpt, text, mta
-		n.Recipients[1].Rcpt, n.Recipients[1].Text = at("list@example.org"), ExpiredPrefix+text
+		n.Recipients[1].Rcpt, n.Recipients[1].Text = at("list@example.org"), ExpiredText(text)
 		var b bytes.Buffer
 		if err := Build(&b, n, bytes.NewReader(message)); err != nil {
 			t.Fatal(err)

@@ -38,8 +38,15 @@ type Recipient struct {
 	Expires  time.Time     // BounceDelayed: when it is given up; zero: unknown
 }
 
-// ExpiredPrefix stands before the last error of a recipient whose time is over.
-const ExpiredPrefix = "Envelope expired: "
+const expiredText = "Envelope expired"
+
+// ExpiredText is the text of a recipient whose time is over, with the last error.
+func ExpiredText(last string) string {
+	if last == "" {
+		return expiredText
+	}
+	return expiredText + ": " + last
+}
 
 // RecipientOf tells the fate that stands in an envelope. The name of the server that
 // caused it does not; the caller may add it.
@@ -104,7 +111,10 @@ func (n *Notice) subject() string {
 
 // expired reports whether the time of the recipient was over, and gives the last error.
 func (r *Recipient) expired() (last string, yes bool) {
-	return strings.CutPrefix(r.Text, ExpiredPrefix)
+	if r.Text == expiredText {
+		return "", true
+	}
+	return strings.CutPrefix(r.Text, expiredText+": ")
 }
 
 // printable makes text fit for a field of at most most octets: what is not printable

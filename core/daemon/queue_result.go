@@ -289,7 +289,7 @@ func (q *queueRole) expire(envs []*envelope.Envelope) {
 		}
 		e.LastTry = time.Now()
 		e.EscClass, e.EscCode = 5, 407
-		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: bounce.ExpiredPrefix + e.ErrorLine})
+		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: bounce.ExpiredText(e.ErrorLine)})
 	}
 	q.carryOut(&out)
 }

@@ -157,10 +157,19 @@ func (c *client) rcpt(r *Recipient) string {
 	if n := notify(r.Notify); n != "" {
 		s += " NOTIFY=" + n
 	}
-	if r.ORcpt != "" && printable(r.ORcpt) {
-		s += " ORCPT=" + r.ORcpt
+	if o := original(r); o != "" && printable(o) {
+		s += " ORCPT=" + o
 	}
 	return s
+}
+
+// original gives ORCPT: what the sender said, or the address that was expanded into this
+// one (RFC 3461 section 5.2.1), in xtext.
+func original(r *Recipient) string {
+	if r.ORcpt != "" || r.Rcpt.Null() || r.Rcpt == r.Dest {
+		return r.ORcpt
+	}
+	return "rfc822;" + strings.NewReplacer("+", "+2B", "=", "+3D", " ", "+20").Replace(r.Rcpt.String())
 }
 
 // notify gives the value of NOTIFY (RFC 3461 section 4.1).

@@ -546,6 +546,7 @@ func TestDSNParameters(t *testing.T) {
 		msg.EnvID, msg.Ret = "env", "FULL"
 		msg.Recipients[0].Notify, msg.Recipients[0].ORcpt = envelope.NotifySuccess|envelope.NotifyDelay, "rfc822;o@example.com"
 		msg.Recipients[1].Notify, msg.Recipients[1].ORcpt = envelope.NotifyNever, "rfc822;x\r\nRSET"
+		msg.Recipients[2].Rcpt = address.Address{Local: "all+x=y", Domain: "example.org"}
 		b.Submit(msg, defaultRelay)
 		for _, r := range b.wait(3) {
 			if r.NoDSN == dsn {
@@ -554,7 +555,7 @@ func TestDSNParameters(t *testing.T) {
 		}
 		want := "MAIL FROM:<sender@us.example>|RCPT TO:<a@example.com>|RCPT TO:<\"b b\"@example.com>|RCPT TO:<c@example.com>|DATA"
 		if dsn {
-			want = "MAIL FROM:<sender@us.example> RET=FULL ENVID=env|RCPT TO:<a@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@example.com|RCPT TO:<\"b b\"@example.com> NOTIFY=NEVER|RCPT TO:<c@example.com>|DATA"
+			want = "MAIL FROM:<sender@us.example> RET=FULL ENVID=env|RCPT TO:<a@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@example.com|RCPT TO:<\"b b\"@example.com> NOTIFY=NEVER|RCPT TO:<c@example.com> ORCPT=rfc822;all+2Bx+3Dy@example.org|DATA"
 		}
 		mu.Lock()
 		if s := strings.Join(got[1:6], "|"); s != want {
