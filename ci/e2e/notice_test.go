@@ -4,10 +4,13 @@ import (
 	"bytes"
 	_ "embed" // of the script
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 )
@@ -186,4 +189,57 @@ func TestLoop(t *testing.T) {
 	if more := newMaildir("alice").take(); len(more) > 0 {
 		t.Errorf("%d more notices", len(more))
 	}
+}
+
+// TestNoticesAfterKills: whatever is killed while notices are made, each recipient is reported
+// in one of them. One that comes twice, which a crash during the delivery to a mailbox can
+// cause, is still the same.
+func TestNoticesAfterKills(t *testing.T) {
+	const rounds, each = 9, 25
+	startDNS(t)
+	s := startSink(t, sinkAddr, nil)
+	for i := range rounds * each {
+		for _, name := range []string{"a", "b"} {
+			s.refuse[fmt.Sprintf("%s%d@sink.test", name, i)] = &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "Nobody"}
+		}
+	}
+	d := start(t, crashConf)
+	box := newMaildir("alice")
+	reports := make(map[string]map[string]bool) // Message-IDs by recipient
+	take := func() int {
+		for _, text := range box.take() {
+			header, body := split(text)
+			for line := range strings.Lines(string(body)) {
+				if rcpt, ok := strings.CutPrefix(line, "Final-Recipient: rfc822; "); ok {
+					rcpt = strings.TrimSpace(rcpt)
+					if reports[rcpt] == nil {
+						reports[rcpt] = make(map[string]bool)
+					}
+					reports[rcpt][field(header, "Message-ID")] = true
+				}
+			}
+		}
+		return len(reports)
+	}
+	for round := range rounds {
+		for i := range each {
+			n := round*each + i
+			submit(t, "alice@godwit.test", fmt.Sprintf("a%d@sink.test,b%d@sink.test", n, n), "Subject: lost\n\nLost.\n")
+		}
+		made := strings.Count(d.logged(), "info: notice ")
+		eventually(t, startWait, "notices are made", func() bool { return strings.Count(d.logged(), "info: notice ") > made })
+		time.Sleep(rand.N(20 * time.Millisecond)) // at any moment
+		d.recover(d.crash([]string{"all", "group", "parent"}[round%3]))
+	}
+	eventually(t, 3*startWait, "everybody is reported", func() bool { return take() == 2*rounds*each })
+	d.drained(startWait)
+	take()
+	twice := 0
+	for rcpt, ids := range reports {
+		if len(ids) != 1 {
+			twice++
+			t.Errorf("%s is in %d notices", rcpt, len(ids))
+		}
+	}
+	t.Logf("%d recipients, %d in more than one notice", len(reports), twice)
 }
