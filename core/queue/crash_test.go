@@ -36,12 +36,9 @@ type cut struct {
 	d    *memDisk
 	o    *oracle
 	what string
-	deep bool
+	deep int // the power goes again at every operation of the recovery, with so many outcomes
 	seed uint64
 }
-
-// deepLimit is limit for the cuts during a recovery.
-const deepLimit = 4
 
 func newSimulation(t *testing.T, limit, deep int) *simulation {
 	s := &simulation{t: t, limit: limit, deep: deep, jobs: make(chan cut, 64)}
@@ -116,11 +113,40 @@ func (s *simulation) cutHere(d *memDisk, o *oracle, step int, what string) {
 	s.steps.Add(1)
 	if d.outcomes(s.limit, r, func(after *memDisk) {
 		n++
-		deep := s.deep > 0 && (step+n)%s.deep == 0
+		deep := 0
+		if s.deep > 0 && (step+n)%s.deep == 0 {
+			deep = 4
+		}
 		s.jobs <- cut{after, known, fmt.Sprintf("%s (step %d, outcome %d)", what, step, n), deep, uint64(step*1000 + n)}
 	}) {
 		s.whole.Add(1)
 	}
+}
+
+// kill runs a script and kills the process at an operation: the disk goes on with what it has not
+// synced. The power is cut while the next process recovers. It reports whether there was such an operation.
+func (s *simulation) kill(name string, at int, do func(*script)) bool {
+	d := newMemDisk()
+	d.shared = newSharedFiles(s.t)
+	step := 0
+	d.before = func(d *memDisk, _, _ string, changes bool) error {
+		if changes {
+			step++
+		}
+		if d.off = step >= at; d.off {
+			return errCrash
+		}
+		return nil
+	}
+	sc := &script{d: d, o: newOracle(), ack: func() {}}
+	do(sc)
+	if sc.err != nil {
+		s.fail(fmt.Errorf("%s, killed at step %d: %w", name, at, sc.err))
+	}
+	after := sc.d.inherit()
+	after.before = nil
+	s.jobs <- cut{after, sc.o, fmt.Sprintf("%s: killed at step %d", name, at), 2, uint64(at)}
+	return step >= at && !s.failed()
 }
 
 // recover starts a store on what is left, compares, works with it, and does so once more.
@@ -130,7 +156,7 @@ func (s *simulation) recover(c cut) {
 	}
 	s.cuts.Add(1)
 	o := c.o.clone()
-	if c.deep {
+	if c.deep > 0 {
 		c.d.before = s.again(c, o)
 	}
 	if err := goOn(c.d, o); err != nil {
@@ -145,7 +171,7 @@ func (s *simulation) again(c cut, o *oracle) func(*memDisk, string, string, bool
 	return func(d *memDisk, op, name string, changes bool) error {
 		if step++; changes {
 			known := o.clone()
-			d.outcomes(deepLimit, r, func(after *memDisk) {
+			d.outcomes(c.deep, r, func(after *memDisk) {
 				what := fmt.Sprintf("%s, then at step %d of the recovery before %s %s", c.what, step, op, name)
 				s.recover(cut{d: after, o: known, what: what})
 			})
@@ -198,12 +224,14 @@ func cutsWanted(t *testing.T) int {
 	return n
 }
 
-// TestPowerCut cuts the power at every operation of every script.
+// TestPowerCut cuts the power at every operation of every script, and after a kill at every operation.
 func TestPowerCut(t *testing.T) {
 	want := cutsWanted(t)
 	s := newSimulation(t, max(6, want/1000), 120)
 	for name, do := range scripts {
 		s.run(name, do)
+		for at := 1; s.kill(name, at, do); at += max(1, 60000/want) {
+		}
 	}
 	err := s.wait()
 	t.Logf("%d power cuts; at %d of %d operations every outcome", s.cuts.Load(), s.whole.Load(), s.steps.Load())

@@ -1,6 +1,9 @@
 package queue
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
 // memFile is an open file of a memDisk.
 type memFile struct {
@@ -90,7 +93,7 @@ func (f *memFile) Sync() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if err := f.d.begin("sync", f.name, true); err != nil {
-		f.n.failed = true
+		f.n.failed = f.n.failed || !errors.Is(err, errCrash)
 		return err
 	}
 	if f.d.lying || f.n.failed {

@@ -175,8 +175,11 @@ func (k known) is(s *FS, id envelope.MessageID, found state) error {
 	if len(found) == 0 && errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	if err != nil || !bytes.Equal(body, k.body) {
-		return fmt.Errorf("its text has %d octets, not %d, or others: %v", len(body), len(k.body), err)
+	if err != nil {
+		return fmt.Errorf("its text: %w", err)
+	}
+	if !bytes.Equal(body, k.body) {
+		return fmt.Errorf("its text has %d octets, not %d, or others", len(body), len(k.body))
 	}
 	return nil
 }

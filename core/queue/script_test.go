@@ -29,6 +29,7 @@ var scripts = map[string]func(*script){
 	"accept": func(s *script) {
 		s.start()
 		s.commit([]byte("small\n"), 1)
+		s.commit(bytes.Repeat([]byte("of some sectors\n"), 100), 1)
 		s.commit(nil, 2)
 		s.stream(bytes.Repeat([]byte("large\n"), 200), 2)
 		s.flush()
