@@ -58,6 +58,18 @@ func goldenNotices() map[string]*Notice {
 
 var update = flag.Bool("update", false, "write the golden files")
 
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "1 second", time.Second: "1 second", 59900 * time.Millisecond: "59 seconds", time.Minute: "1 minute",
+		4*time.Hour + time.Second: "4 hours", 4*time.Hour + 20*time.Minute: "4 hours 20 minutes", 97 * time.Hour: "4 days 1 hour",
+		96 * time.Hour: "4 days", 24*time.Hour + time.Minute: "1 day", 90 * time.Second: "1 minute 30 seconds",
+	} {
+		if got := duration(d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
 var changing = regexp.MustCompile(`=_[A-Z0-9]+|Message-ID: <[a-z0-9]+`)
 
 func TestGolden(t *testing.T) {

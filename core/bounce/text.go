@@ -146,20 +146,33 @@ func (n *Notice) lastExpiry() (last time.Time) {
 	return last
 }
 
-// duration says a length of time in the largest unit of which it is a multiple.
+// duration says a length of time in its largest unit and the next smaller one.
 func duration(d time.Duration) string {
 	units := []struct {
 		length time.Duration
 		name   string
 	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}}
-	d = max(d.Truncate(time.Second), time.Second)
+	d = max(d, time.Second)
+	text := ""
 	for _, u := range units {
-		if d%u.length == 0 {
-			if count := d / u.length; count > 1 {
-				return fmt.Sprintf("%d %ss", count, u.name)
-			}
-			return "1 " + u.name
+		count := d / u.length
+		d %= u.length
+		switch second := text != ""; {
+		case count == 0 && second:
+			return text
+		case count == 0:
+			continue
+		case second:
+			return text + " " + counted(count, u.name)
 		}
+		text = counted(count, u.name)
 	}
-	return d.String()
+	return text
+}
+
+func counted(n time.Duration, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -252,7 +252,7 @@ func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
 	first := envs[0]
 	n := &bounce.Notice{Kind: first.BounceType, Host: cfg.Hostname, To: first.Sender, Date: time.Now(),
 		Arrival: first.Created, EnvID: first.EnvID, Full: first.Ret == "FULL" && returnsAll(&cfg.Bounce, first),
-		MaxFull: cfg.Bounce.MaxReturn, Delay: first.BounceDelay}
+		MaxFull: cfg.Bounce.MaxReturn, Delay: max(first.BounceDelay, first.LastTry.Sub(first.Created))}
 	for _, e := range envs {
 		if e.TTL == 0 { // written by OpenSMTPD
 			e.TTL = cfg.QueueTTL
