@@ -2,6 +2,7 @@ package sendmail
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/godwit-mta/godwit/core/address"
@@ -153,7 +154,10 @@ func parseSender(value string) (address.Address, error) {
 func parseNotify(value string) (string, error) {
 	value = strings.ToUpper(value)
 	words := strings.Split(value, ",")
-	for _, word := range words {
+	for i, word := range words {
+		if slices.Contains(words[:i], word) {
+			return "", fail(ExitUsage, "-N names something twice")
+		}
 		switch word {
 		case "SUCCESS", "FAILURE", "DELAY":
 		case "NEVER":
@@ -164,20 +168,20 @@ func parseNotify(value string) (string, error) {
 			return "", fail(ExitUsage, "-N takes success, failure, delay or never, not %q", word)
 		}
 	}
-	if len(words) > 3 {
-		return "", fail(ExitUsage, "-N names something twice")
-	}
 	return value, nil
 }
 
 // maxEnvID is the limit of RFC 3461 section 5.4 for ENVID, in octets.
 const maxEnvID = 100
 
-// xtext encodes an envelope identifier, RFC 3461 section 4.
+// xtext encodes an envelope identifier, RFC 3461 section 4. It is printable ASCII.
 func xtext(value string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(value); i++ {
-		if c := value[i]; c < '!' || c > '~' || c == '+' || c == '=' {
+		if value[i] > '~' {
+			return "", fail(ExitUsage, "-V takes ASCII only, not %q", value)
+		}
+		if c := value[i]; c < '!' || c == '+' || c == '=' {
 			fmt.Fprintf(&b, "+%02X", c)
 		} else {
 			b.WriteByte(c)
