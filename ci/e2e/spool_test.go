@@ -146,6 +146,37 @@ func TestSpoolFull(t *testing.T) {
 	d.drained(startWait)
 }
 
+// TestSpoolLimits: a message that would not fit is refused by its announced size, and everything when the
+// inodes of the file system run out.
+func TestSpoolLimits(t *testing.T) {
+	d := newDaemon(t, localConf)
+	if err := os.Mkdir(d.spool, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, d.spool, "-t", "tmpfs", "-o", "size=4m,nr_inodes=400,mode=711", "tmpfs")
+	d.start()
+	c := dial(t, listen)
+	defer c.conn.Close()
+	c.ask("250", "EHLO client.test")
+	for size, want := range map[int]string{2 << 20: "250", 4 << 20: "452 4.3.1", 100: "250"} {
+		c.ask(want, "MAIL FROM:<%s> SIZE=%d", tester, size)
+		c.say("RSET")
+	}
+	var files []string
+	for n := range 390 {
+		files = append(files, write(t, filepath.Join(d.spool, fmt.Sprint("used", n)), ""))
+	}
+	eventually(t, startWait, "mail is refused", func() bool { return strings.HasPrefix(offer(t, "refused"), "452 4.3.1") })
+	c.ask("452 4.3.1", "MAIL FROM:<%s>", tester) // others are told before they send it
+	for _, name := range files {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, startWait, "mail is taken again", func() bool { return strings.HasPrefix(offer(t, "again"), "250") })
+	c.ask("250", "MAIL FROM:<%s>", tester)
+}
+
 // TestSpoolRefused: with a spool that cannot be used the daemon does not start, and one
 // line says why.
 func TestSpoolRefused(t *testing.T) {

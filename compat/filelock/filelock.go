@@ -37,7 +37,11 @@ type Lock struct{ f *os.File }
 // it tries again until wait is over, for one that is just ending; then the error is a *HeldError.
 // The file stays when the lock is gone: removing it would let two processes lock two files.
 func Take(path string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
+	const flags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flags, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		f, err = os.OpenFile(path, os.O_RDONLY|flags, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -58,10 +62,7 @@ func Take(path string, wait time.Duration) (*Lock, error) {
 			return nil, err
 		}
 	}
-	if err := sign(f); err != nil {
-		f.Close()
-		return nil, err
-	}
+	sign(f)
 	return &Lock{f}, nil
 }
 
@@ -84,13 +85,12 @@ func holder(f *os.File) int {
 	return int(pid)
 }
 
-// sign says whose the lock is. It is for people: a full disk keeps nobody from it.
-func sign(f *os.File) error {
-	if err := f.Truncate(0); err != nil {
-		return err
+// sign says whose the lock is. It is for people: a full disk, or one that cannot be written to for a
+// while, keeps nobody from it.
+func sign(f *os.File) {
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	}
-	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	return nil
 }
 
 // Release drops the lock.

@@ -80,7 +80,8 @@ func (p *parent) directories() error {
 	return nil
 }
 
-// lockFile makes the file that the queue locks: it may not make one itself.
+// lockFile makes the file that the queue locks: it may not make one itself. Nothing is written when it is
+// there, for the spool may be read-only for a while.
 func lockFile(path string, uid, gid int) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
@@ -88,6 +89,13 @@ func lockFile(path string, uid, gid int) error {
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
+	}
+	st, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if have, ok := owner.UID(st); ok && have == uid {
+		return nil
 	}
 	return os.Lchown(path, uid, gid)
 }

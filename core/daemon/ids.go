@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 )
@@ -15,6 +16,24 @@ type messageIDs struct {
 	ids  []envelope.MessageID
 	fill chan struct{} // closed when the request that is under way is answered; nil without one
 	err  error
+	full atomic.Bool // the queue had no room the last time
+}
+
+// askRoom is the announced size from which the queue is asked whether it has room, in octets.
+const askRoom = 1 << 20
+
+// room fails when the queue has no room for a message of the announced size. It is asked for large
+// ones and, as long as it has none, for all: who has an id would hear of it at the end of the message only.
+func (m *messageIDs) room(ctx context.Context, size int64) error {
+	full := m.full.Load()
+	if size < askRoom && !full {
+		return nil
+	}
+	err := m.m.peers[Queue].Call(ctx, kindReserve, &reserveRequest{Size: size}, &reserveReply{})
+	if err == nil && full {
+		m.full.Store(false)
+	}
+	return err
 }
 
 const (
@@ -53,7 +72,7 @@ func (m *messageIDs) ask() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
 	var reply reserveReply
-	err := m.m.peers[Queue].Call(ctx, kindReserve, &reserveRequest{idBlock}, &reply)
+	err := m.m.peers[Queue].Call(ctx, kindReserve, &reserveRequest{N: idBlock}, &reply)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ids, m.err = append(m.ids, reply.IDs...), err

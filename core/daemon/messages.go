@@ -270,7 +270,11 @@ type routeSource struct {
 	Helo string
 }
 
-type reserveRequest struct{ N int }
+// reserveRequest asks for N ids and for room for a message of Size octets; with N 0 only for that.
+type reserveRequest struct {
+	N    int
+	Size int64
+}
 
 type reserveReply struct{ IDs []envelope.MessageID }
 

@@ -142,7 +142,17 @@ func (q *queueRole) reserve(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
-	ids, err := q.store.Reserve(min(max(req.N, 1), maxReserve))
+	if s, ok := q.store.(interface{ Room(int64) error }); ok && (req.Size > 0 || req.N <= 0) {
+		if err := s.Room(req.Size); err != nil {
+			r.Fail(err)
+			return
+		}
+	}
+	if req.N <= 0 {
+		r.Reply(&reserveReply{})
+		return
+	}
+	ids, err := q.store.Reserve(min(req.N, maxReserve))
 	if err != nil {
 		r.Fail(err)
 		return

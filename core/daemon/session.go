@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -97,9 +96,13 @@ func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 	if err := s.checkSender(from); err != nil {
 		return err
 	}
+	err := s.d.ids.room(s.c.Context(), opts.Size)
+	if err != nil {
+		return s.noStorage(err)
+	}
 	id, err := s.d.ids.take(s.c.Context())
 	if err != nil {
-		return storageError(strings.Contains(err.Error(), noSpaceText))
+		return s.noStorage(err)
 	}
 	s.id, s.sender, s.options = id, from, *opts
 	return nil

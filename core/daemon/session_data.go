@@ -9,6 +9,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/godwit-mta/godwit/compat/diskfree"
 	"github.com/godwit-mta/godwit/core/message"
 	"github.com/godwit-mta/godwit/core/smtp"
 )
@@ -114,7 +115,7 @@ func (s *mailSession) stream(text []byte, body *smtp.Body) (int64, error) {
 	files, err := s.d.m.peers[Queue].CallFiles(ctx, kindBodyFile, &messageRef{Message: s.id}, nil)
 	if err != nil || len(files) != 1 {
 		s.c.Trace().Warnf("%s smtp: no file for message %s: %v", s.c.ID(), s.id, err)
-		return 0, storageError(err != nil && strings.Contains(err.Error(), noSpaceText))
+		return 0, s.noStorage(err)
 	}
 	s.file = files[0]
 	if _, err := s.file.Write(text); err != nil {
@@ -147,7 +148,7 @@ func (w *errorWriter) Write(b []byte) (int, error) {
 
 func (s *mailSession) writeFailed(err error) error {
 	s.c.Trace().Warnf("%s smtp: message %s: %v", s.c.ID(), s.id, err)
-	return storageError(true)
+	return s.storageError(diskfree.Full(err))
 }
 
 func (s *mailSession) commit(req *commitRequest) error {
@@ -162,7 +163,7 @@ func (s *mailSession) commit(req *commitRequest) error {
 	id, sender, rcpts := s.id, s.sender, s.rcpts
 	s.clear()
 	if reply.Error != "" {
-		return storageError(reply.NoSpace)
+		return s.storageError(reply.NoSpace)
 	}
 	proto := "SMTP"
 	if s.c.ESMTP() {
@@ -181,8 +182,14 @@ func (s *mailSession) commit(req *commitRequest) error {
 // noSpaceText is in the error of the queue when its file system is full.
 const noSpaceText = "free space"
 
-func storageError(noSpace bool) error {
+// noStorage is the reply for an error of the queue.
+func (s *mailSession) noStorage(err error) error {
+	return s.storageError(err != nil && strings.Contains(err.Error(), noSpaceText))
+}
+
+func (s *mailSession) storageError(noSpace bool) error {
 	if noSpace {
+		s.d.ids.full.Store(true)
 		return &gosmtp.SMTPError{Code: 452, EnhancedCode: gosmtp.EnhancedCode{4, 3, 1}, Message: "Insufficient system storage"}
 	}
 	return tempError()

@@ -13,7 +13,7 @@ func (s *FS) Commit(m *Message) error {
 	if m.ID == 0 || len(m.Envelopes) == 0 {
 		return errEmpty
 	}
-	if err := s.room(); err != nil {
+	if err := s.take(written(m), true); err != nil {
 		return err
 	}
 	if err := s.claim(m.ID, true); err != nil {
@@ -27,7 +27,14 @@ func (s *FS) Commit(m *Message) error {
 		s.reserved[m.ID] = false
 	}
 	s.mu.Unlock()
-	return err
+	return spaceError(err)
+}
+
+// written is about what a message takes in the journal and then in files. A text that was streamed is on the disk
+// already, and counted.
+func written(m *Message) int64 {
+	const block = 4096 // of a file system
+	return 2*int64(len(m.Body)) + block*int64(len(m.Envelopes)+1)
 }
 
 func (s *FS) commit(m *Message) error {

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,8 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/godwit-mta/godwit/core/envelope"
 )
 
 // simulation cuts the power of stores again and again, in parallel.
@@ -253,32 +250,5 @@ func TestPowerCutProof(t *testing.T) {
 		if s.wait() == nil {
 			t.Errorf("%s: nothing is lost on a disk that does not sync", name)
 		}
-	}
-}
-
-func TestNoSpace(t *testing.T) {
-	d := newMemDisk()
-	s, err := open(d, Options{MinFree: DefaultMinFree}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	m := commit(t, s, []byte("x"), 1)
-	next := &Message{ID: reserve(t, s), Body: []byte("y"), Envelopes: []*envelope.Envelope{testEnvelope(0, 1)}}
-	for _, full := range []func(){func() { d.free.Blocks = 4 }, func() { d.free.Blocks, d.free.Inodes = 5, 4 }} {
-		full()
-		if _, err := s.Reserve(1); !errors.Is(err, ErrNoSpace) || !Temporary(err) {
-			t.Errorf("Reserve: %v", err)
-		}
-		if err := s.Commit(next); !errors.Is(err, ErrNoSpace) {
-			t.Errorf("Commit: %v", err)
-		}
-	}
-	if err := s.Apply([]Change{{Op: Remove, ID: m.Envelopes[0].ID}}); err != nil {
-		t.Errorf("mail cannot go: %v", err)
-	}
-	d.free.Inodes = 5
-	if err := s.Commit(next); err != nil {
-		t.Errorf("with space again: %v", err)
 	}
 }

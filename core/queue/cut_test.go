@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -106,7 +107,7 @@ func (d *memDisk) after(f fate) *memDisk {
 	return &memDisk{top: c.survive(d.top), free: plenty, shared: d.shared}
 }
 
-var plenty = diskfree.Space{Blocks: 100, Inodes: 100} // never changed
+var plenty = diskfree.Space{Blocks: 100, Inodes: 100, Free: math.MaxInt64, Size: math.MaxInt64} // never changed
 
 // forced reports whether a rename took place because a later one of the same name did.
 func (c *cutter) forced(m *move, later []*move) bool {

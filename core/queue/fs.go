@@ -37,6 +37,7 @@ type FS struct {
 
 	mu        sync.RWMutex // never held while the disk is waited for
 	index     index
+	space     space
 	reserved  map[envelope.MessageID]bool     // true: being committed
 	closed    []*segment                      // to be written out, in order
 	recovered []envelope.MessageID            // in the index at start; until Load
@@ -99,7 +100,7 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 
 // Reserve is of Store.
 func (s *FS) Reserve(n int) ([]envelope.MessageID, error) {
-	if err := s.room(); err != nil {
+	if err := s.Room(0); err != nil {
 		return nil, err
 	}
 	ids := make([]envelope.MessageID, 0, n)
@@ -159,24 +160,6 @@ func (s *FS) unused(id envelope.MessageID, commit bool) error {
 	return err
 }
 
-// room refuses mail before the disk is full: what is queued needs some to go out.
-func (s *FS) room() error {
-	if s.opts.MinFree <= 0 {
-		return nil
-	}
-	free, err := s.disk.Free()
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if free.Blocks < s.opts.MinFree || free.Inodes < s.opts.MinFree {
-		return ErrNoSpace
-	}
-	return nil
-}
-
 // Release is of Store.
 func (s *FS) Release(ids ...envelope.MessageID) {
 	for _, id := range ids {
@@ -206,7 +189,8 @@ func (s *FS) Create(id envelope.MessageID) (*os.File, error) {
 	if !ok || committing {
 		return nil, ErrNotFound
 	}
-	return s.disk.CreateShared(incomingFile(id))
+	f, err := s.disk.CreateShared(incomingFile(id))
+	return f, spaceError(err)
 }
 
 // Close is of Store. Mail that could not be written out stays in the journal.
