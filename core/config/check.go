@@ -62,7 +62,7 @@ func defaults(env Environment) *Config {
 		SRS:            SRS{TTL: 4 * 24 * time.Hour},
 		WarnIntervals:  []time.Duration{4 * time.Hour},
 		Bounce: Bounce{ReturnFull: ReturnAuthenticated, MaxReturn: 100 << 10,
-			MaxSender: 30, MaxDomain: 300, MaxTotal: 3000},
+			MaxSender: 30, MaxDomain: 1000, MaxTotal: 10000},
 		MaxRcpt:        1000,
 		MaxMails:       100,
 		MTAMaxDeferred: 100,
