@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -113,7 +114,7 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	req := recipientRequest{Generation: s.s.Generation, Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
 		Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
 	if opts.OriginalRecipient != "" {
-		req.ORcpt = string(opts.OriginalRecipientType) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
+		req.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
