@@ -59,6 +59,7 @@ func defaults(env Environment) *Config {
 		MaxMessageSize: 35 << 20,
 		SubAddrDelim:   "+",
 		QueueTTL:       4 * 24 * time.Hour,
+		MaxBodyMemory:  32 << 20,
 		SRS:            SRS{TTL: 4 * 24 * time.Hour},
 		WarnIntervals:  []time.Duration{4 * time.Hour},
 		Bounce: Bounce{ReturnFull: ReturnAuthenticated, MaxReturn: 100 << 10,

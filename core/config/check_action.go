@@ -26,6 +26,11 @@ func (c *checker) checkAction(d *directive) {
 		switch {
 		case o.name == "ttl":
 			a.TTL = c.delay(o.arg)
+		case o.name == schedule:
+			if a.Method == ForwardOnly || a.Method == ExpandOnly {
+				c.errorf(o.pos, "\"schedule\" has no meaning with %q: remove it", a.Method)
+			}
+			a.Schedule = c.schedule(o.list)
 		case local:
 			c.localOption(&a, o)
 		default:

@@ -36,6 +36,10 @@ func (c *checker) checkSetting(d *directive) {
 		if w.text != "" && w.text != "-" && !strings.EqualFold(w.text, "stdin") {
 			cfg.QueueKey = w.text
 		}
+	case "queue max-body-memory":
+		cfg.MaxBodyMemory = c.size(w)
+	case "queue schedule":
+		cfg.Schedule = c.schedule(d.args)
 	case "queue ttl":
 		cfg.QueueTTL = c.delay(w)
 	case "smtp ciphers":
@@ -82,6 +86,28 @@ func (c *checker) checkReturnSize(w word) {
 		c.errorf(w.pos, "a message of more than 1M is never returned whole: write 1M or less")
 	}
 	c.cfg.Bounce.MaxReturn = size
+}
+
+// schedule takes the waits between the attempts of a delivery.
+func (c *checker) schedule(words []word) []time.Duration {
+	const least, most, number = time.Second, 24 * time.Hour, 100
+	var waits []time.Duration
+	for i, w := range words {
+		before := len(c.rep.errors)
+		wait := c.delay(w)
+		switch {
+		case len(c.rep.errors) > before:
+		case i >= number:
+			c.errorf(w.pos, "a schedule of more than %d waits: remove some, the last one is repeated", number)
+			return nil
+		case wait < least:
+			c.errorf(w.pos, "a wait of %q: write 1s or more", w.text)
+		case wait > most:
+			c.errorf(w.pos, "a wait of %q is more than a day: write 1d or less", w.text)
+		}
+		waits = append(waits, wait)
+	}
+	return waits
 }
 
 // printable refuses text that could not be written into a line of a reply or a header.

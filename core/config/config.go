@@ -15,9 +15,11 @@ type Config struct {
 	Language       Language // of the file
 	Hostname       string   // "server name": mailname file or the host's name
 	ADMD           string
-	MaxMessageSize int64         // octets
-	SubAddrDelim   string        // one character
-	QueueTTL       time.Duration // how long a message is tried
+	MaxMessageSize int64           // octets
+	SubAddrDelim   string          // one character
+	QueueTTL       time.Duration   // how long a message is tried
+	Schedule       []time.Duration // waits between attempts; empty: the usual ones
+	MaxBodyMemory  int64           // octets of messages under way that are kept in memory
 	QueueCompress  bool
 	QueueKey       string
 	SRS            SRS
@@ -240,8 +242,9 @@ type Action struct {
 	Pos      Pos
 	Name     string
 	Method   Method
-	TTL      time.Duration // 0: that of the queue
-	Path     string        // maildir: pattern, "" is ~/Maildir; lmtp: destination; mda: command
+	TTL      time.Duration   // 0: that of the queue
+	Schedule []time.Duration // empty: that of the queue
+	Path     string          // maildir: pattern, "" is ~/Maildir; lmtp: destination; mda: command
 	Junk     bool
 	RcptTo   bool   // lmtp: RCPT TO is the recipient instead of the user
 	Alias    string // table

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,11 @@ func TestSettings(t *testing.T) {
 		{"bounce return-full authenticated", func(c *Config) any { return c.Bounce.ReturnFull }, ReturnAuthenticated},
 		{"bounce warn-interval 0s", func(c *Config) any { return len(c.WarnIntervals) }, 0},
 		{"mta max-deferred 7", func(c *Config) any { return c.MTAMaxDeferred }, 7},
+		{"queue schedule 5m, 15m,1h , 4h", func(c *Config) any { return c.Schedule },
+			[]time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour}},
+		{"", func(c *Config) any { return len(c.Schedule) }, 0},
+		{"queue max-body-memory 1M", func(c *Config) any { return c.MaxBodyMemory }, int64(1 << 20)},
+		{"", func(c *Config) any { return c.MaxBodyMemory }, int64(32 << 20)},
 		{"queue ttl 90m", func(c *Config) any { return c.QueueTTL }, 90 * time.Minute},
 		{"queue ttl \"2d\"", func(c *Config) any { return c.QueueTTL }, 48 * time.Hour},
 		{"queue compression", func(c *Config) any { return c.QueueCompress }, true},
@@ -497,5 +503,47 @@ func TestLoad(t *testing.T) {
 	}
 	if _, _, err := Load(dir, nil, testEnv); err == nil {
 		t.Error("a directory was loaded")
+	}
+}
+
+// A schedule can stand anywhere among the options, and its name is no reserved word.
+func TestSchedule(t *testing.T) {
+	minutes := func(n ...int) (d []time.Duration) {
+		for _, m := range n {
+			d = append(d, time.Duration(m)*time.Minute)
+		}
+		return d
+	}
+	tests := []struct {
+		options string
+		want    []time.Duration
+	}{
+		{"relay", nil},
+		{"relay schedule 5m", minutes(5)},
+		{"relay schedule 5m, 1h,4h ttl 2d", minutes(5, 60, 240)},
+		{"relay ttl 2d schedule 5m,1h helo schedule", minutes(5, 60)},
+		{"relay helo schedule schedule 1d", minutes(24 * 60)},
+		{"mbox schedule 1m, 2m", minutes(1, 2)},
+		{"maildir \"~/Maildir\" schedule 1m", minutes(1)},
+		{"maildir schedule", nil}, // a path
+	}
+	for _, tt := range tests {
+		cfg, _ := mustParse(t, "action schedule "+tt.options+"\nmatch from any for any action schedule\n")
+		if got := cfg.Actions[0].Schedule; !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.options, got, tt.want)
+		}
+	}
+}
+
+// What is printed is read as the same.
+func TestPrintSchedule(t *testing.T) {
+	for _, line := range []string{"queue schedule 5m, 15m, 1h", `action "x" relay schedule 5m, 1h ttl 2d`, "queue max-body-memory 1M"} {
+		reprint := func(text string) string {
+			return printed(parse("smtpd.conf", []byte(text), nil, nil, testEnv, &report{texts: map[string][]byte{}}).directives[0])
+		}
+		got := reprint(line)
+		if again := reprint(got); again != got || strings.Count(got, ",") != strings.Count(line, ",") {
+			t.Errorf("%s became %s, then %s", line, got, again)
+		}
 	}
 }

@@ -35,6 +35,12 @@ var directives = []string{
 // normalize is ours: were it reserved, a file with "tag normalize" would stop to load.
 const normalize = "normalize"
 
+// schedule and max-body-memory are ours as well.
+const (
+	schedule      = "schedule"
+	maxBodyMemory = "max-body-memory"
+)
+
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
 const orTrusted = "or-trusted"
 
@@ -64,7 +70,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{normalize, schedule, maxBodyMemory, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes,
 	} {

@@ -23,6 +23,8 @@ mta limit for domain example.org inet4
 mta limit inet6
 queue compression
 queue encryption
+queue max-body-memory 1M
+queue schedule 5m, 1h
 queue ttl 1d
 scheduler limit max-schedule 10
 smtp ciphers HIGH
@@ -54,7 +56,7 @@ listen on lo port smtps inet6 smtps pki mail.example.org auth
 listen on lo tls pki mail.example.org
 action a1 mbox alias <m>
 action a2 maildir junk virtual <m> wrapper w
-action a3 lmtp localhost rcpt-to userbase <m> ttl 1d
+action a3 lmtp localhost rcpt-to userbase <m> schedule 5m, 1h ttl 1d
 action a4 mda command user x
 action a5 forward-only
 action a6 expand-only

@@ -135,10 +135,16 @@ func (p *parser) parseBounce(d *directive) {
 		pos := p.tok.pos
 		d.options = append(d.options, option{pos: pos, name: p.oneWord(returnFull...)})
 	case "warn-interval":
-		for more := true; more && !p.failed; more = p.eat(",") {
-			d.args = append(d.args, p.delay())
-		}
+		d.args = p.delays()
 	}
+}
+
+// delays takes one delay or more, divided by commas.
+func (p *parser) delays() (list []word) {
+	for more := true; more && !p.failed; more = p.eat(",") {
+		list = append(list, p.delay())
+	}
+	return list
 }
 
 // delay takes a string like 4h.
@@ -206,7 +212,13 @@ func (p *parser) mtaLimits(d *directive) {
 }
 
 func (p *parser) parseQueue(d *directive) {
-	switch word := p.oneOf("compression", "encryption", "ttl"); word {
+	switch word := p.oneWord("compression", "encryption", maxBodyMemory, schedule, "ttl"); word {
+	case maxBodyMemory:
+		d.name = "queue max-body-memory"
+		d.args = append(d.args, p.size())
+	case schedule:
+		d.name = "queue schedule"
+		d.args = p.delays()
 	case "compression":
 		d.name = "queue compression"
 	case "encryption":

@@ -18,6 +18,7 @@ const (
 	shapeBackup             // [mx string]
 	shapeMaybeText          // a string or nothing
 	shapeRef                // the name of a table, or a table argument
+	shapeDelays             // delays divided by commas
 )
 
 // syntax is an option: its keywords, what follows, and the keyword that can come last.
@@ -42,9 +43,8 @@ func (p *parser) options(d *directive, valid []syntax) {
 // choose reads the keywords of an option.
 func (p *parser) choose(o *option, valid []syntax) syntax {
 	for _, s := range valid {
-		if s.words == normalize && p.isNormalize() {
-			p.advance()
-			o.name = normalize
+		if (s.words == normalize || s.words == schedule) && p.bare(s.words) {
+			o.name = s.words
 			return s
 		}
 	}
@@ -105,6 +105,8 @@ func (p *parser) arguments(o *option, s syntax) {
 		o.table = p.reference()
 	case shapeDelay:
 		o.arg = p.delay()
+	case shapeDelays:
+		o.list = p.delays()
 	case shapeTable:
 		o.table = p.tableArg()
 	case shapeMaybeTable:

@@ -34,7 +34,7 @@ var methods = []string{
 }
 
 var localOptions = []syntax{
-	{"alias", shapeTable, ""}, {"ttl", shapeDelay, ""}, {"user", shapeText, ""}, {"userbase", shapeTable, ""},
+	{"alias", shapeTable, ""}, {schedule, shapeDelays, ""}, {"ttl", shapeDelay, ""}, {"user", shapeText, ""}, {"userbase", shapeTable, ""},
 	{"virtual", shapeTable, ""}, {"wrapper", shapeText, ""},
 }
 
@@ -42,8 +42,8 @@ var relayOptions = []syntax{
 	{"auth", shapeTable, ""}, {"backup", shapeBackup, ""}, {"ca", shapeText, ""}, {"ciphers", shapeText, ""},
 	{"domain", shapeTable, ""}, {"filter", shapeChain, ""}, {"helo", shapeText, ""},
 	{"helo-src", shapeTable, ""}, {"host", shapeTable, ""}, {"mail-from", shapeText, ""},
-	{"pki", shapeText, ""}, {"protocols", shapeText, ""}, {"src", shapeTable, ""}, {"srs", shapeNone, ""},
-	{"tls", shapeNone, "no-verify"}, {"ttl", shapeDelay, ""},
+	{"pki", shapeText, ""}, {"protocols", shapeText, ""}, {schedule, shapeDelays, ""},
+	{"src", shapeTable, ""}, {"srs", shapeNone, ""}, {"tls", shapeNone, "no-verify"}, {"ttl", shapeDelay, ""},
 }
 
 // parseAction gives the arguments name, method and destination; junk and rcpt-to become

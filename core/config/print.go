@@ -18,6 +18,10 @@ func printed(d *directive) string {
 		b.word("bounce warn-interval")
 		b.list(args)
 		return b.String()
+	case "queue schedule":
+		b.word(name)
+		b.list(args)
+		return b.String()
 	case "ca":
 		b.word("ca")
 		b.value(d.arg(0))
@@ -91,6 +95,9 @@ func (b *printer) options(options []option) {
 		}
 		if o.table != nil {
 			b.table(o.table)
+		}
+		if o.name == schedule {
+			b.list(o.list)
 		}
 		if o.extra != "" {
 			b.word(o.extra)

@@ -8,7 +8,6 @@ import "fmt"
 var later = map[string]string{
 	"queue compression": `"queue compression"`,
 	"queue encryption":  `"queue encryption"`,
-	"mta max-deferred":  `"mta max-deferred"`,
 	"proc":              `a filter process`,
 	"filter proc":       `a filter process`,
 	"filter proc-exec":  `a filter process`,
@@ -17,18 +16,6 @@ var later = map[string]string{
 
 	"pki dhe auto":   `"dhe" other than none`,
 	"pki dhe legacy": `"dhe" other than none`,
-
-	"mda limit max-session-per-user":     `"mda limit max-session-per-user"`,
-	"mda limit task-hiwat":               `"mda limit task-hiwat"`,
-	"mda limit task-lowat":               `"mda limit task-lowat"`,
-	"mda limit task-release":             `"mda limit task-release"`,
-	"mta limit reconn-delay-route":       `"mta limit reconn-delay-route"`,
-	"mta limit task-hiwat":               `"mta limit task-hiwat"`,
-	"mta limit task-lowat":               `"mta limit task-lowat"`,
-	"mta limit task-release":             `"mta limit task-release"`,
-	"scheduler limit max-evp-batch-size": `"scheduler limit max-evp-batch-size"`,
-	"scheduler limit max-msg-batch-size": `"scheduler limit max-msg-batch-size"`,
-	"scheduler limit max-schedule":       `"scheduler limit max-schedule"`,
 
 	"listen auth alone":          `"auth" without a table on a listener`,
 	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
