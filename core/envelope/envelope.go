@@ -72,12 +72,13 @@ const (
 // Flags of an envelope.
 type Flags uint8
 
-// The flags, written in the queue files as "authenticated bounce internal tls".
+// The flags, written in the queue files as "authenticated bounce internal tls suspend".
 const (
 	Authenticated Flags = 1 << iota // the session was authenticated or local
 	BounceMessage                   // the message is itself a notice
 	Internal                        // made by expansion: rules see it as from local
 	TLS                             // the message came over TLS
+	Suspended                       // not to be tried until somebody says otherwise
 )
 
 // Notify is the NOTIFY parameter of RFC 3461 section 4.1 as a bit mask.
@@ -129,7 +130,6 @@ type Envelope struct {
 	ORcpt      string // type;xtext, as received
 
 	ErrorLine string // last failure, at most MaxErrorLine octets, printable
-	Remote    string // name of the server that said it, "" when none did
 	EscClass  uint8  // enhanced status of the last failure (RFC 3463): 4 or 5
 	EscCode   uint16 // subject*100 + detail of the enhanced status
 
@@ -166,5 +166,8 @@ type Result struct {
 	EscCode  uint16 // subject*100 + detail
 	MTA      string // name of the server that said it, for the notice; "" when local
 	NoDSN    bool   // delivered to a server that does not know DSN (RFC 3461 section 6.2.2)
-	Final    bool   // delivered to where mail ends, by LMTP
+
+	// Unreached: the attempt ended before a server was asked, for all that go the same way.
+	Unreached bool
+	Final     bool // delivered to where mail ends, by LMTP
 }

@@ -28,7 +28,7 @@ var bounceNames = [...]string{BounceFailed: "failed", BounceDelayed: "delayed", 
 var flagNames = [...]struct {
 	flag Flags
 	name string
-}{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}}
+}{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}, {Suspended, "suspend"}}
 
 func (t Type) String() string {
 	if int(t) < len(typeNames) {
@@ -68,7 +68,6 @@ func (e *Envelope) AppendText(b []byte) ([]byte, error) {
 	w.str("hostname", e.Hostname)
 	w.str("username", e.Username)
 	w.str("errorline", CleanErrorLine(e.ErrorLine))
-	w.str("remote-mta", e.Remote)
 	w.str("sockaddr", e.Sockaddr)
 	w.address("sender", e.Sender)
 	w.address("rcpt", e.Rcpt)
@@ -228,8 +227,6 @@ func (e *Envelope) set(field, value string) (err error) {
 		e.Username = value
 	case "errorline":
 		e.ErrorLine = value
-	case "remote-mta":
-		e.Remote = value
 	case "sockaddr":
 		e.Sockaddr = value
 	case "sender":

@@ -89,6 +89,7 @@ type Limits struct {
 	ConnDelayConnector    time.Duration
 	ConnDelayRelay        time.Duration
 	ConnDelayDomain       time.Duration
+	ReconnDelayRoute      time.Duration
 	SessionMailMax        int
 	TransactionDelay      time.Duration
 	SessionKeepalive      time.Duration

@@ -141,7 +141,7 @@ func (m *MTA) Refuse(msg *Message, opts *Relay, why string) {
 		return
 	}
 	msg.open.Store(int64(len(msg.Recipients)))
-	f := fate{status: envelope.TempFail, text: limitText(clean(why)), class: 4, code: 300} // 4.3.0 other mail system status
+	f := fate{status: envelope.TempFail, text: limitText(clean(why)), class: 4, code: 300, unreached: true} // 4.3.0 other mail system status
 	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: "-"}
 	m.conclude(o, opts.sender(msg.Sender), msg, msg.Recipients, slices.Repeat([]fate{f}, len(msg.Recipients)))
 }
@@ -276,7 +276,7 @@ func (m *MTA) conclude(o origin, sender address.Address, msg *Message, rcpts []R
 		o.tr.Infof("mta delivery evpid=%s from=<%s> to=<%s> rcpt=<%s> source=\"%s\" relay=\"%s\" delay=%s result=\"%s\" stat=\"%s\"",
 			r.ID, sender, r.Dest, rcpt, o.source, o.relay, trace.Delay(now.Sub(r.Created)), statusNames[f.status], f.text)
 		results = append(results, envelope.Result{ID: r.ID, Status: f.status, Text: f.text, EscClass: f.class,
-			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final})
+			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final, Unreached: f.unreached})
 	}
 	m.give(results)
 	if msg.open.Add(-int64(len(results))) == 0 && len(results) > 0 && msg.Close != nil {

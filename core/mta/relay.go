@@ -210,6 +210,9 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost},
 		bound{peek(m.sources, source), l.MaxConnPerSource, l.ConnDelaySource},
 		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector})
+	if again := rt.ended.Add(l.ReconnDelayRoute); ok && l.ReconnDelayRoute > 0 && now.Before(again) {
+		ok, at = false, again
+	}
 	switch {
 	case busy:
 		c.busy = true
@@ -247,6 +250,8 @@ func unreachable(text string) fate {
 // failAll gives f to every waiting task. The caller holds the lock.
 func (m *MTA) failAll(r *relay, f fate) {
 	tasks := r.tasks
+	f.unreached = f.status == envelope.TempFail
+	m.remember(r)
 	r.tasks, r.lastFate = nil, fate{}
 	clear(r.failed)
 	r.resolved = time.Time{}

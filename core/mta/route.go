@@ -60,6 +60,38 @@ type route struct {
 	disabled time.Time // until then; zero: enabled
 	timer    *time.Timer
 	lastUsed time.Time
+	ended    time.Time            // the last connection
+	missed   map[Destination]bool // what could not be reached while it was disabled
+}
+
+// Destination is where mail goes: by which action, to which domain.
+type Destination struct{ Action, Domain string }
+
+// maxMissed bounds the destinations that a route remembers.
+const maxMissed = 1000
+
+// remember notes the destinations of the waiting tasks of a relay at the disabled routes to
+// them. The caller holds the lock.
+func (m *MTA) remember(r *relay) {
+	for _, t := range r.targets {
+		source, ok := r.source(t.addr)
+		if rt := m.routes[routeKey{source, t.addr}]; ok && rt != nil && !rt.disabled.IsZero() {
+			rt.remember(r)
+		}
+	}
+}
+
+func (rt *route) remember(r *relay) {
+	if rt.missed == nil {
+		rt.missed = make(map[Destination]bool)
+	}
+	for _, t := range r.tasks {
+		for i := range t.rcpts {
+			if len(rt.missed) < maxMissed {
+				rt.missed[Destination{r.opts.Name, t.rcpts[i].Dest.Domain}] = true
+			}
+		}
+	}
 }
 
 func (k routeKey) String() string {
@@ -140,6 +172,7 @@ func (m *MTA) enable(rt *route) {
 	}
 	rt.timer.Stop()
 	rt.disabled = time.Time{}
+	rt.missed = nil
 	m.cfg.Log.Infof("smtp-out: Enabling route %s", rt.key)
 }
 

@@ -187,8 +187,11 @@ func TestRefusedCredentials(t *testing.T) {
 		t.Errorf("other credentials: %+v", r)
 	}
 	routes := b.Routes()
-	if len(routes) != 1 || routes[0].Disabled || !b.ResumeRoute(routes[0].ID) {
-		t.Errorf("routes %v", routes)
+	if len(routes) != 1 || routes[0].Disabled {
+		t.Fatalf("routes %v", routes)
+	}
+	if _, ok := b.ResumeRoute(routes[0].ID); !ok {
+		t.Errorf("route not resumed")
 	}
 	b.one(with("guess"), "x\n", "u@example.com")
 	if n := b.net.count(addr1); n != 3 {

@@ -100,6 +100,7 @@ func (s *session) end() {
 	for _, n := range s.counts {
 		n.conns--
 	}
+	s.choice.route.ended = time.Now()
 	s.free(false)
 	s.choice.route.lastUsed = time.Now()
 	if s.up {

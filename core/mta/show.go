@@ -62,19 +62,23 @@ func (m *MTA) Routes() []RouteInfo {
 }
 
 // ResumeRoute enables a route before its time, and lets credentials be tried again that were
-// refused. It reports false when there is no such route.
-func (m *MTA) ResumeRoute(id int) bool {
+// refused. It gives the destinations that could not be reached because of it, and reports
+// false when there is no such route.
+func (m *MTA) ResumeRoute(id int) (missed []Destination, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, rt := range m.routes {
 		if rt.id == id {
+			for d := range rt.missed {
+				missed = append(missed, d)
+			}
 			m.enable(rt)
 			rt.penalty = 0
 			clear(m.denied)
-			return true
+			return missed, true
 		}
 	}
-	return false
+	return nil, false
 }
 
 // HostInfo is a line of smtpctl show hosts.

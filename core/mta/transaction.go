@@ -23,6 +23,8 @@ type fate struct {
 	text   string
 	class  uint8
 	code   uint16
+
+	unreached bool // no server was asked
 }
 
 // transaction is one attempt to hand over a task.
