@@ -32,6 +32,10 @@ func TestParseCommand(t *testing.T) {
 		{"pause envelope all", Request{Op: PauseEnvelope, Last: all}},
 		{"p e 99b6aa0346ee5eb0", Request{Op: PauseEnvelope, First: evp, Last: evp}},
 		{"resume route 12", Request{Op: ResumeRoute, Last: all, Route: 12}},
+		{"queue action 99b6aa0346ee5eb0 out", Request{Op: QueueAction, First: evp, Last: evp, Name: "out"}},
+		{"q a 99b6aa03 all", Request{Op: QueueAction, First: msgFirst, Last: msgLast, Name: "all"}},
+		{"queue action all out", Request{Op: QueueAction, Last: all, Name: "out"}},
+		{"queue action h local", Request{Op: QueueActionHeld, Last: all, Name: "local"}},
 		{"remove all", Request{Op: Remove, Last: all}},
 		{"rem a", Request{Op: Remove, Last: all}},
 		{"schedule 99b6aa03", Request{Op: Schedule, First: msgFirst, Last: msgLast}},
@@ -57,7 +61,7 @@ func TestParseCommand(t *testing.T) {
 }
 
 func TestParseCommandErrors(t *testing.T) {
-	top := "discover,pause,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,config,spf,reload,stop"
+	top := "discover,pause,queue,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,config,spf,reload,stop"
 	tests := []struct{ line, want string }{
 		{"", top},
 		{"foo", top},

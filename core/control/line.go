@@ -25,10 +25,29 @@ func NewQueueEntry(e *envelope.Envelope, info scheduler.Info, ttl time.Duration)
 		ttl = e.TTL
 	}
 	q.Expires = q.Created + int64(ttl/time.Second)
-	if info.State == scheduler.Inflight {
+	switch {
+	case info.State == scheduler.Inflight:
 		q.State = "inflight"
+	case info.Reason != scheduler.NoHold:
+		q.State, q.ErrorLine = "held", HeldText(e, info.Reason)
 	}
 	return q
+}
+
+// HeldText says why an envelope is held.
+func HeldText(e *envelope.Envelope, why scheduler.Reason) string {
+	switch why {
+	case scheduler.NoAction:
+		return fmt.Sprintf("no action %q in the configuration", e.Dispatcher)
+	case scheduler.OtherKind:
+		if e.Type == envelope.MTA {
+			return fmt.Sprintf("action %q does not relay", e.Dispatcher)
+		}
+		return fmt.Sprintf("action %q does not deliver here", e.Dispatcher)
+	case scheduler.NoKey:
+		return "encrypted with a key that is not there"
+	}
+	return ""
 }
 
 func family(sockaddr string) string {
@@ -101,7 +120,7 @@ func (s *Stats) String() string {
 // for operations that do not count.
 func CountLine(op Op, n uint64) string {
 	word, ok := map[Op]string{Discover: "discovered", PauseEnvelope: "paused",
-		ResumeEnvelope: "resumed", Remove: "removed", Schedule: "scheduled"}[op]
+		ResumeEnvelope: "resumed", QueueAction: "changed", QueueActionHeld: "changed", Remove: "removed", Schedule: "scheduled"}[op]
 	if !ok {
 		return ""
 	}

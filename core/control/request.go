@@ -14,39 +14,41 @@ type Op uint8
 // The operations, with the reply that each gets: see the types below. An operation that
 // cannot be carried out is answered with an error instead.
 const (
-	Discover       Op = iota + 1 // Count
-	PauseEnvelope                // Count
-	PauseMDA                     // nothing
-	PauseMTA                     // nothing
-	PauseSMTP                    // nothing
-	ResumeEnvelope               // Count
-	ResumeMDA                    // nothing
-	ResumeMTA                    // nothing
-	ResumeSMTP                   // nothing
-	ResumeRoute                  // nothing; Route
-	ShowEnvelope                 // Text
-	ShowHosts                    // Text
-	ShowHostStats                // Text
-	ShowMessage                  // Text, or nothing and a descriptor of the message
-	ShowQueue                    // QueuePage; ask again with First after the last ID
-	ShowRelays                   // Text
-	ShowRoutes                   // Text
-	ShowStats                    // Stats
-	ShowStatus                   // Status
-	LogBrief                     // nothing
-	LogVerbose                   // nothing
-	Monitor                      // Stats
-	Remove                       // Count
-	Schedule                     // Count
-	Trace                        // nothing; Name
-	Untrace                      // nothing; Name
-	UpdateTable                  // nothing; Name
-	Reload                       // nothing
-	Stop                         // nothing
-	Enqueue                      // a descriptor on which the server speaks SMTP
-	Encrypt                      // asked of nobody: smtpctl does it itself; Name, may be empty
-	SPFWalk                      // asked of nobody; Name, a file or empty for standard input
-	ConvertConfig                // asked of nobody; Name, a file
+	Discover        Op = iota + 1 // Count
+	PauseEnvelope                 // Count
+	PauseMDA                      // nothing
+	PauseMTA                      // nothing
+	PauseSMTP                     // nothing
+	ResumeEnvelope                // Count
+	ResumeMDA                     // nothing
+	ResumeMTA                     // nothing
+	ResumeSMTP                    // nothing
+	ResumeRoute                   // nothing; Route
+	ShowEnvelope                  // Text
+	ShowHosts                     // Text
+	ShowHostStats                 // Text
+	ShowMessage                   // Text, or nothing and a descriptor of the message
+	ShowQueue                     // QueuePage; ask again with First after the last ID
+	ShowRelays                    // Text
+	ShowRoutes                    // Text
+	ShowStats                     // Stats
+	ShowStatus                    // Status
+	LogBrief                      // nothing
+	LogVerbose                    // nothing
+	Monitor                       // Stats
+	QueueAction                   // Count; Name of the action
+	QueueActionHeld               // Count; the same for those of the range that are held
+	Remove                        // Count
+	Schedule                      // Count
+	Trace                         // nothing; Name
+	Untrace                       // nothing; Name
+	UpdateTable                   // nothing; Name
+	Reload                        // nothing
+	Stop                          // nothing
+	Enqueue                       // a descriptor on which the server speaks SMTP
+	Encrypt                       // asked of nobody: smtpctl does it itself; Name, may be empty
+	SPFWalk                       // asked of nobody; Name, a file or empty for standard input
+	ConvertConfig                 // asked of nobody; Name, a file
 	ops
 )
 
@@ -56,7 +58,7 @@ type Request struct {
 	Op    Op
 	First envelope.ID
 	Last  envelope.ID
-	Name  string // of a table or a trace subsystem, at most MaxName octets
+	Name  string // of a table, an action or a trace subsystem, at most MaxName octets
 	Route uint64
 }
 
@@ -113,7 +115,7 @@ type QueueEntry struct {
 	Expires   int64
 	LastTry   int64
 	Retry     int64
-	State     string // pending, inflight or offline
+	State     string // pending, inflight, held or offline
 	Seconds   int64  // until the next attempt, or since the one under way began
-	ErrorLine string
+	ErrorLine string // of a held one: why it is
 }

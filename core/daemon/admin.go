@@ -111,17 +111,9 @@ func (d *dispatcherRole) admin(r *ipc.Request) {
 	}
 	switch req.Op {
 	case control.PauseSMTP:
-		ok := d.paused.CompareAndSwap(false, true)
-		if ok {
-			d.m.log.Infof("info: smtp paused")
-		}
-		done(r, ok)
+		d.pauseSMTP(r, true)
 	case control.ResumeSMTP:
-		ok := d.paused.CompareAndSwap(true, false)
-		if ok {
-			d.m.log.Infof("info: smtp resumed")
-		}
-		done(r, ok)
+		d.pauseSMTP(r, false)
 	case control.ShowStatus:
 		r.Reply(&control.Status{SMTP: d.paused.Load()})
 	case control.Enqueue:
@@ -174,22 +166,14 @@ func (q *queueRole) admin(r *ipc.Request) {
 	}
 	rng := scheduler.Range{First: req.First, Last: req.Last}
 	switch req.Op {
-	case control.PauseMDA:
-		done(r, q.pause(scheduler.Local, "mda"))
-	case control.PauseMTA:
-		done(r, q.pause(scheduler.Relay, "mta"))
-	case control.ResumeMDA:
-		done(r, q.unpause(scheduler.Local, "mda"))
-	case control.ResumeMTA:
-		done(r, q.unpause(scheduler.Relay, "mta"))
+	case control.PauseMDA, control.PauseMTA, control.ResumeMDA, control.ResumeMTA:
+		q.pauseKind(r, req.Op)
 	case control.ShowStatus:
 		r.Reply(&control.Status{MDA: q.sched.Paused(scheduler.Local), MTA: q.sched.Paused(scheduler.Relay)})
-	case control.PauseEnvelope:
-		r.Reply(&control.Count{N: uint64(q.sched.Suspend(rng))})
-	case control.ResumeEnvelope:
-		n := q.sched.Resume(rng)
-		q.nudge()
-		r.Reply(&control.Count{N: uint64(n)})
+	case control.PauseEnvelope, control.ResumeEnvelope:
+		q.suspend(r, rng, req.Op == control.PauseEnvelope)
+	case control.QueueAction, control.QueueActionHeld:
+		q.reassign(r, rng, req.Name, req.Op == control.QueueActionHeld)
 	case control.Schedule:
 		n := q.sched.Schedule(rng)
 		q.nudge()
@@ -209,23 +193,6 @@ func (q *queueRole) admin(r *ipc.Request) {
 	}
 }
 
-func (q *queueRole) pause(kind scheduler.Kind, name string) bool {
-	ok := q.sched.Pause(kind)
-	if ok {
-		q.log.Infof("info: %s paused", name)
-	}
-	return ok
-}
-
-func (q *queueRole) unpause(kind scheduler.Kind, name string) bool {
-	ok := q.sched.Unpause(kind)
-	if ok {
-		q.log.Infof("info: %s resumed", name)
-		q.nudge()
-	}
-	return ok
-}
-
 // removeRange removes envelopes; those in flight go when they come back.
 func (q *queueRole) removeRange(rng scheduler.Range) int {
 	gone, doomed := q.sched.Remove(rng)
@@ -242,19 +209,23 @@ func (q *queueRole) removeRange(rng scheduler.Range) int {
 // page gives a part of the queue as show queue prints it.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
 	page := &control.QueuePage{}
-	infos := q.sched.List(rng, control.MaxPage)
+	infos := q.step(rng)
 	for _, info := range infos {
 		e, ok := q.flying(info.ID)
 		if !ok {
 			stored, err := q.store.Envelope(info.ID)
-			if err != nil {
+			switch {
+			case err == nil:
+				e = *stored
+			case info.Reason == scheduler.NoHold:
 				continue
+			default: // it cannot be read, but it is there
+				e = envelope.Envelope{ID: info.ID}
 			}
-			e = *stored
 		}
 		page.Entries = append(page.Entries, control.NewQueueEntry(&e, info, q.settings().QueueTTL))
 	}
-	if n := len(infos); n == control.MaxPage && infos[n-1].ID < rng.Last {
+	if n := len(infos); n > 0 && infos[n-1].ID < rng.Last {
 		page.Next = infos[n-1].ID + 1
 	}
 	return page
@@ -269,6 +240,9 @@ func (q *queueRole) showEnvelope(r *ipc.Request, id envelope.ID) {
 	if err != nil {
 		r.Fail(err)
 		return
+	}
+	if infos := q.sched.List(scheduler.One(id), 1); len(infos) == 1 && infos[0].Reason != scheduler.NoHold {
+		text = fmt.Appendf(text, "held: %s\n", control.HeldText(e, infos[0].Reason))
 	}
 	r.Reply(&control.Text{Text: string(text)})
 }

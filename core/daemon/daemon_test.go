@@ -569,6 +569,10 @@ func TestRestartKeepsTheQueue(t *testing.T) {
 	l.launch()
 	stop := l.stop
 	t.Cleanup(func() { _ = stop() })
+	l.queue(20)
+	if err := l.ask(control.Request{Op: control.ResumeMDA}, nil); err != nil { // a restart does not end a pause
+		t.Fatal(err)
+	}
 	for range 20 {
 		l.log.wait(t, from, `mda delivery .* result=Ok`)
 	}

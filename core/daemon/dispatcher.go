@@ -37,6 +37,9 @@ type dispatcherRole struct {
 	count    atomic.Int64
 	most     int64 // sessions at a time
 	paused   atomic.Bool
+
+	pausing    sync.Mutex    // one change after the other
+	pauseKnown chan struct{} // closed when paused is what it was before the start
 }
 
 // dispatcherSettings is a configuration in the form in which it is used. Sessions keep
@@ -65,7 +68,7 @@ const fdReserve = 32
 
 func newDispatcher(m *member) *dispatcherRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000}
+	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000, pauseKnown: make(chan struct{})}
 	if limit, err := privdrop.RaiseFileLimit(); err == nil && limit > 4*fdReserve {
 		// Two for each session, which may hold a large message; a quarter is for relaying.
 		d.most = min(int64(min(limit, 1<<20)-fdReserve)*3/8, mostSessions)
@@ -130,8 +133,9 @@ func closeListeners(list []*listener) {
 // wait on a socket which both have are not lost: the socket stays open in the parent.
 func (d *dispatcherRole) activate() {
 	first := d.cfg.Load() == nil
-	if first && d.next.PausedSMTP {
-		d.paused.Store(true)
+	if first {
+		told := d.next.PausedSMTP
+		d.sessions.Go(func() { d.learnPaused(told) })
 	}
 	d.relay.activate()
 	old := d.cfg.Swap(d.next)
@@ -157,6 +161,7 @@ func (d *dispatcherRole) listen(s *dispatcherSettings, listeners []*listener) {
 
 // accept takes connections until the socket is closed.
 func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
+	<-d.pauseKnown
 	for {
 		conn, err := l.socket.Accept()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mta"
 	"github.com/godwit-mta/godwit/core/stats"
 )
 
@@ -49,12 +50,14 @@ const (
 	kindNoticeRecipient // recipientRequest; answer recipientReply
 
 	// dispatcher -> queue
-	kindReserve  // reserveRequest; answer reserveReply
-	kindBodyFile // messageRef; answer nil and a descriptor
-	kindCommit   // commitRequest; answer commitReply
-	kindAbort    // messageRef
-	kindResults  // results
-	kindBody     // bodyRequest; answer bodyReply, and a descriptor when it is large
+	kindReserve   // reserveRequest; answer reserveReply
+	kindBodyFile  // messageRef; answer nil and a descriptor
+	kindCommit    // commitRequest; answer commitReply
+	kindAbort     // messageRef
+	kindResults   // results
+	kindBody      // bodyRequest; answer bodyReply, and a descriptor when it is large
+	kindReached   // reached
+	kindSMTPPause // smtpPause; answer smtpPause
 
 	// queue -> dispatcher
 	kindRelay // relayTask
@@ -318,6 +321,12 @@ type bodyReply struct{ Body []byte }
 
 type results struct{ Results []envelope.Result }
 
+// smtpPause says, with Set, whether new sessions are taken, or asks for it.
+type smtpPause struct{ Set, Paused bool }
+
+// reached names destinations that may take mail again.
+type reached struct{ Destinations []mta.Destination }
+
 // agentRequest asks for an agent of a user. Mailbox asks for one that may lock and append
 // to the user's system mailbox and does nothing else.
 type agentRequest struct {
@@ -468,11 +477,16 @@ type queueConfig struct {
 	Bounce        config.Bounce
 	Actions       []config.Action
 	MDA           config.MDALimits
+	MTALimits     []config.MTALimits
 	Scheduler     config.SchedulerLimits
-	PausedMDA     bool
-	PausedMTA     bool
-	MailboxDir    string
-	Wrappers      []config.Wrapper
-	SRS           config.SRS
-	DaemonUser    string
+	Schedule      []time.Duration
+	MaxBodyMemory int64
+
+	MTAMaxDeferred int
+	PausedMDA      bool
+	PausedMTA      bool
+	MailboxDir     string
+	Wrappers       []config.Wrapper
+	SRS            config.SRS
+	DaemonUser     string
 }

@@ -22,7 +22,7 @@ func messages() []any {
 		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &authRequest{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
-		&bodyReply{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
+		&bodyReply{}, &reached{}, &smtpPause{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
 		&fileRequest{}, &tableRequest{}, &tableReply{}, &tableStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
 		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
@@ -126,7 +126,7 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 		Crypto:     {Dispatcher: {kindSign}},
 		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindAuth, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
 		Dispatcher: {Queue: {kindRelay}, Control: {kindAdmin}},
-		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindBody},
+		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindReached, kindBody},
 			Control: {kindAdmin}, Parent: {kindQuiet}},
 		Agent: {Queue: {kindDeliver}},
 	}

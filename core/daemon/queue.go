@@ -36,7 +36,13 @@ type queueRole struct {
 	incoming incoming
 	flightMu sync.Mutex
 	flight   map[envelope.ID]*envelope.Envelope // handed out, without a result yet
+	charges  map[envelope.ID]*charge            // memory that they hold
 	agents   agents
+	bodies   bodies
+	pauses   pauses
+	reviews  sync.Mutex   // one review after the other
+	changing sync.Mutex   // held by who changes envelopes that are not in flight
+	adding   sync.RWMutex // what is added is by the configuration in use
 	results  chan []envelope.Result
 	wake     chan struct{}
 	started  bool
@@ -58,11 +64,15 @@ type queueSettings struct {
 	srs      *srs.Codec
 }
 
+// oneWay reports whether all that an action relays goes to one place.
+func oneWay(a *config.Action) bool { return a.Relay.Host+a.Relay.HostTable != "" }
+
 func newQueue(m *member, dir string) *queueRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	q := &queueRole{m: m, log: m.log, dir: dir, ctx: ctx, stop: cancel,
 		results: make(chan []envelope.Result, 64), wake: make(chan struct{}, 1), noticeSlots: make(chan struct{}, mostNotices)}
 	q.flight = make(map[envelope.ID]*envelope.Envelope)
+	q.charges = make(map[envelope.ID]*charge)
 	q.incoming.open = make(map[envelope.MessageID]*transaction)
 	q.agents.init(q)
 	return q
@@ -88,26 +98,27 @@ func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
 			return fmt.Errorf("queue: %w", err)
 		}
 		q.store = store
-		q.sched = scheduler.New(scheduler.Limits{Inflight: s.Scheduler.MaxInflight}, time.Now)
+		q.sched = scheduler.New(scheduler.Limits{}, time.Now)
 	}
 	q.next = s
 	return nil
 }
 
 func (q *queueRole) activate() {
-	q.cfg.Store(q.next)
 	cfg := q.next
 	q.next = nil
+	q.adding.Lock()
+	old := q.cfg.Swap(cfg)
+	q.adding.Unlock()
+	q.sched.SetLimits(cfg.limits())
+	q.bodies.limit(cfg.MaxBodyMemory)
 	if q.started {
+		q.running.Go(func() { q.review(old) })
+		q.nudge()
 		return
 	}
 	q.started = true
-	if cfg.PausedMDA {
-		q.sched.Pause(scheduler.Local)
-	}
-	if cfg.PausedMTA {
-		q.sched.Pause(scheduler.Relay)
-	}
+	q.pauseAtStart(cfg)
 	q.running.Go(q.load)
 	q.running.Go(q.schedule)
 	q.running.Go(q.settle)
@@ -147,6 +158,10 @@ func (q *queueRole) handle(from Role, r *ipc.Request) {
 		q.abort(r)
 	case r.Kind == kindResults && from == Dispatcher:
 		q.relayResults(r)
+	case r.Kind == kindSMTPPause && from == Dispatcher:
+		r.Go(func() { q.smtpPause(r) })
+	case r.Kind == kindReached && from == Dispatcher:
+		q.reachable(r)
 	case r.Kind == kindBody && from == Dispatcher:
 		r.Go(func() { q.body(r) })
 	case r.Kind == kindQuiet && from == Parent:
@@ -185,6 +200,7 @@ func (q *queueRole) drain(ctx context.Context) {
 	}
 	q.stop() // settle records what is left and ends
 	q.running.Wait()
+	q.pauses.close()
 	if err := q.store.Close(); err != nil {
 		q.log.Warnf("queue: %v", err)
 	}
@@ -213,11 +229,15 @@ func (q *queueRole) nudge() {
 // enqueue schedules an envelope: at once when it is new, otherwise on the curve of its
 // attempts so far.
 func (q *queueRole) enqueue(e *envelope.Envelope, now bool) bool {
+	q.adding.RLock()
+	defer q.adding.RUnlock()
 	return q.sched.Add(q.entry(e, now))
 }
 
 // enqueueNew schedules the envelopes of a new message, which stay together.
 func (q *queueRole) enqueueNew(envs []*envelope.Envelope) {
+	q.adding.RLock()
+	defer q.adding.RUnlock()
 	entries := make([]scheduler.Entry, len(envs))
 	for i, e := range envs {
 		entries[i] = q.entry(e, true)
@@ -238,9 +258,16 @@ func (q *queueRole) entry(e *envelope.Envelope, now bool) scheduler.Entry {
 	at := time.Now()
 	due := at
 	if !now {
-		due = q.beforeWarning(e, scheduler.Backoff(kind, e.Created, at, e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry)))
+		due = q.beforeWarning(e, q.later(kind, e))
 	}
-	return scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(e.Created, at, ttl)}
+	return scheduler.Entry{ID: e.ID, Kind: kind, Group: group, Due: due, Expires: scheduler.Expiry(e.Created, at, ttl),
+		Reason: q.settings().hindrance(e), Suspended: e.Flags&envelope.Suspended != 0, Unreached: wasUnreached(e)}
+}
+
+// wasUnreached tells by what an envelope keeps whether its last attempt did not get as far as
+// its destination: RFC 3463 section 3.5 has subject 4 for the network and routing.
+func wasUnreached(e *envelope.Envelope) bool {
+	return e.Type == envelope.MTA && !e.LastTry.IsZero() && e.EscClass == 4 && e.EscCode/100 == 4
 }
 
 // place gives what takes turns with what.
@@ -251,10 +278,15 @@ func (q *queueRole) place(e *envelope.Envelope) (scheduler.Kind, string) {
 	case envelope.MDA:
 		return scheduler.Local, e.Dispatcher + "\x00" + e.MDAUser
 	}
-	if a := q.settings().actions[e.Dispatcher]; a != nil && a.Relay.Host+a.Relay.HostTable != "" {
-		return scheduler.Relay, e.Dispatcher
+	return scheduler.Relay, q.settings().destination(e.Dispatcher, e.Dest.Domain)
+}
+
+// destination gives the group of what an action relays to a domain.
+func (s *queueSettings) destination(action, domain string) string {
+	if a := s.actions[action]; a != nil && oneWay(a) {
+		return action
 	}
-	return scheduler.Relay, e.Dispatcher + "\x00" + e.Dest.Domain
+	return action + "\x00" + domain
 }
 
 // settings gives the configuration in use; during the first preparation that is the one
@@ -267,7 +299,7 @@ func (q *queueRole) schedule() {
 	defer timer.Stop()
 	for {
 		for q.ctx.Err() == nil {
-			batches := q.sched.Next(scheduleBatch)
+			batches := q.sched.Next(max(1, q.settings().Scheduler.MaxSchedule))
 			if len(batches) == 0 {
 				break
 			}
@@ -290,12 +322,12 @@ func (q *queueRole) schedule() {
 	}
 }
 
-// scheduleBatch is how many envelopes are handed out at a time.
-const scheduleBatch = 256
-
 // start begins what a batch is due for.
 func (q *queueRole) start(b *scheduler.Batch) {
 	envs := q.envelopes(b.IDs, b.Expired)
+	if !b.Expired {
+		envs = q.feasible(envs)
+	}
 	if len(envs) == 0 {
 		return
 	}

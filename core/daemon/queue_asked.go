@@ -72,7 +72,8 @@ func askedAt(e *envelope.Envelope) time.Time {
 // askedEntry schedules a notice: soon when it was not tried yet, also after a restart.
 func (q *queueRole) askedEntry(e *envelope.Envelope) scheduler.Entry {
 	group, now, asked := noticeGroup(e), time.Now(), askedAt(e)
-	entry := scheduler.Entry{ID: e.ID, Kind: scheduler.Bounce, Group: group, Expires: scheduler.Expiry(asked, now, q.settings().QueueTTL)}
+	entry := scheduler.Entry{ID: e.ID, Kind: scheduler.Bounce, Group: group, Expires: scheduler.Expiry(asked, now, q.settings().QueueTTL),
+		Suspended: e.Flags&envelope.Suspended != 0}
 	if e.Retry == 0 {
 		entry.Due = q.gathering.join(gatherKey{e.ID.Message(), group}, now)
 	} else {

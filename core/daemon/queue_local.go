@@ -215,6 +215,12 @@ func (q *queueRole) attempt(ag *agent, d delivery) mda.Outcome {
 	if err != nil {
 		return temporary(err)
 	}
+	if body.File == nil {
+		if err := q.bodies.moving.wait(q.ctx, body.Size); err != nil {
+			return temporary(errEnding)
+		}
+		defer q.bodies.moving.give(body.Size)
+	}
 	bytes, files := readable(body)
 	req.Body, req.Size = bytes, body.Size
 	ctx, cancel := context.WithTimeout(context.Background(), deliverWait)

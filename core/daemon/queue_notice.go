@@ -63,11 +63,12 @@ func (q *queueRole) noticesUnderWay(messages, envelopes int) {
 // finishNotice removes the envelopes that asked for a notice and does next when that is
 // durable.
 func (q *queueRole) finishNotice(envs []*envelope.Envelope, next func()) {
-	out := outcome{after: []func(){next}} // first, so that there is always something in the queue
+	var out outcome
 	for _, e := range envs {
 		q.land(e.ID)
 		q.remove(&out, e)
 	}
+	out.after = append(out.after, next)
 	q.carryOut(&out)
 	q.nudge()
 }
@@ -196,11 +197,14 @@ func (q *queueRole) announce(envs []*envelope.Envelope, id envelope.MessageID) e
 	return err
 }
 
+// resumeBatch is how many envelopes are taken up together.
+const resumeBatch = 256
+
 // resumeNotices takes up what a crash interrupted, when all envelopes are loaded: notices
 // that were never tried, and envelopes that had said which message their notice was going
 // to be. If that message is there they are done with.
 func (q *queueRole) resumeNotices(ids []envelope.ID) {
-	for part := range slices.Chunk(ids, scheduleBatch) {
+	for part := range slices.Chunk(ids, resumeBatch) {
 		var out outcome
 		for _, e := range q.envelopes(part, false) {
 			switch {
@@ -256,7 +260,11 @@ func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
 		if e.TTL == 0 { // written by OpenSMTPD
 			e.TTL = cfg.QueueTTL
 		}
-		n.Recipients = append(n.Recipients, bounce.RecipientOf(e))
+		r := bounce.RecipientOf(e)
+		if !e.LastBounce.IsZero() { // otherwise it was written by OpenSMTPD, and is the name of the client
+			r.MTA = e.Hostname // see turnIntoNotice
+		}
+		n.Recipients = append(n.Recipients, r)
 	}
 	return n
 }

@@ -34,7 +34,29 @@ func (q *queueRole) land(id envelope.ID) *envelope.Envelope {
 	defer q.flightMu.Unlock()
 	e := q.flight[id]
 	delete(q.flight, id)
+	if c := q.charges[id]; c != nil {
+		delete(q.charges, id)
+		if c.left--; c.left == 0 {
+			c.from.give(c.n)
+		}
+	}
 	return e
+}
+
+// charge lets memory that was taken be given back when envelopes in flight are back.
+func (q *queueRole) charge(from *budget, n int64, ids []envelope.ID) {
+	q.flightMu.Lock()
+	defer q.flightMu.Unlock()
+	c := &charge{from: from, n: n}
+	for _, id := range ids {
+		if q.flight[id] != nil && q.charges[id] == nil {
+			q.charges[id] = c
+			c.left++
+		}
+	}
+	if c.left == 0 {
+		from.give(n)
+	}
 }
 
 // flying gives a copy of an envelope that is in flight.
@@ -92,13 +114,22 @@ func (q *queueRole) relay(envs []*envelope.Envelope) {
 	body.Close()
 	for _, sent := range q.bySender(envs) {
 		task := relayTask{Action: first.Dispatcher, Sender: sent.sender, Envelopes: sent.envs, Size: body.Size}
-		if body.File == nil && len(body.Bytes) <= inlineBody {
+		if body.File == nil && len(body.Bytes) <= inlineBody && q.bodies.waiting.try(body.Size) {
 			task.Body = body.Bytes
+			q.charge(&q.bodies.waiting, body.Size, idsOf(sent.envs))
 		}
 		if err := q.m.peers[Dispatcher].Send(kindRelay, &task); err != nil {
 			q.refuseAll(sent.envs, "dispatcher: "+err.Error())
 		}
 	}
+}
+
+func idsOf(envs []*envelope.Envelope) []envelope.ID {
+	ids := make([]envelope.ID, len(envs))
+	for i, e := range envs {
+		ids[i] = e.ID
+	}
+	return ids
 }
 
 // sentAs are envelopes of a message that are relayed with one sender.
@@ -179,6 +210,13 @@ func (q *queueRole) body(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
+	if body.File == nil {
+		if err := q.bodies.moving.wait(q.ctx, body.Size); err != nil {
+			r.Fail(errEnding)
+			return
+		}
+		q.charge(&q.bodies.moving, body.Size, req.Envelopes)
+	}
 	bytes, files := readable(body)
 	r.Reply(&bodyReply{Body: bytes}, files...)
 }
@@ -189,9 +227,4 @@ func readable(b queue.Body) ([]byte, []*os.File) {
 		return nil, []*os.File{b.File}
 	}
 	return b.Bytes, nil
-}
-
-// later gives the time of the next attempt of an envelope.
-func (q *queueRole) later(kind scheduler.Kind, e *envelope.Envelope) time.Time {
-	return scheduler.Backoff(kind, e.Created, time.Now(), e.Retry, scheduler.Jitter(e.ID.Message(), e.Retry))
 }

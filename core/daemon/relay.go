@@ -151,7 +151,7 @@ func limits(l *config.MTALimits) mta.Limits {
 		MaxConnPerSource: l.MaxConnPerSource, MaxConnPerConnector: l.MaxConnPerConnector, MaxConnPerRelay: l.MaxConnPerRelay,
 		MaxConnPerDomain: l.MaxConnPerDomain, ConnDelayHost: l.ConnDelayHost, ConnDelayRoute: l.ConnDelayRoute,
 		ConnDelaySource: l.ConnDelaySource, ConnDelayConnector: l.ConnDelayConnector, ConnDelayRelay: l.ConnDelayRelay,
-		ConnDelayDomain: l.ConnDelayDomain, SessionMailMax: l.SessionMailMax, TransactionDelay: l.TransactionDelay,
+		ConnDelayDomain: l.ConnDelayDomain, ReconnDelayRoute: l.ReconnDelayRoute, SessionMailMax: l.SessionMailMax, TransactionDelay: l.TransactionDelay,
 		SessionKeepalive: l.SessionKeepalive, MaxFailuresPerSession: l.MaxFailuresPerSession}
 }
 
@@ -243,7 +243,13 @@ func (r *relayer) admin(req *ipc.Request, q *adminRequest) {
 	case control.ShowRoutes:
 		lines = texts(r.mta.Routes())
 	case control.ResumeRoute:
-		done(req, r.mta.ResumeRoute(int(q.Route)))
+		missed, ok := r.mta.ResumeRoute(int(q.Route))
+		if len(missed) > 0 {
+			if err := r.d.m.peers[Queue].Send(kindReached, &reached{missed}); err != nil {
+				r.d.m.log.Warnf("relay: what waits for route %d keeps its time: %v", q.Route, err)
+			}
+		}
+		done(req, ok)
 		return
 	default:
 		req.Fail(fmt.Errorf("dispatcher: request %d", q.Op))
