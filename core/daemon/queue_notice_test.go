@@ -234,8 +234,13 @@ func startDSNSink(t *testing.T) (*dsnSink, int) {
 	return s, nl.Addr().(*net.TCPAddr).Port
 }
 
-// submit sends a message with DSN parameters.
+// submit sends a short message with DSN parameters.
 func (l *lab) submit(from string, mail *gosmtp.MailOptions, rcpt *gosmtp.RcptOptions, to ...string) {
+	l.t.Helper()
+	l.submitText("Subject: asked\n\nthe text\n", from, mail, rcpt, to...)
+}
+
+func (l *lab) submitText(text, from string, mail *gosmtp.MailOptions, rcpt *gosmtp.RcptOptions, to ...string) {
 	l.t.Helper()
 	c, err := gosmtp.Dial(l.addr)
 	if err != nil {
@@ -251,7 +256,7 @@ func (l *lab) submit(from string, mail *gosmtp.MailOptions, rcpt *gosmtp.RcptOpt
 	}
 	w, err := c.Data()
 	if err == nil {
-		_, err = io.WriteString(w, "Subject: asked\r\n\r\nthe text\r\n")
+		_, err = io.WriteString(w, strings.ReplaceAll(text, "\n", "\r\n"))
 		err = errors.Join(err, w.Close())
 	}
 	if err != nil {
@@ -417,5 +422,33 @@ func TestNoReturnPath(t *testing.T) {
 	l.queue(0)
 	if l.log.has("info: notice ") {
 		t.Error("there was a notice")
+	}
+}
+
+// A message that is larger than what stays in memory comes back whole where that is allowed.
+func TestLargeReturn(t *testing.T) {
+	_, port := startSink(t, func(string) error {
+		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "nobody"}
+	})
+	l := start(t, "bounce return-full any\nbounce max-return-size 400K\n"+relayConf(port))
+	line := strings.Repeat("0123456789abcdef", 60) + "\n"
+	for _, lines := range []int{380, 450} {
+		text := "Subject: large\n\n" + strings.Repeat(line, lines)
+		from := l.log.len()
+		l.submitText(text, "joe@example.org", &gosmtp.MailOptions{Return: gosmtp.DSNReturnFull}, nil, "a@b.example")
+		l.log.wait(t, from, `mda delivery .* from=<> to=<joe@example.org> .* result=Ok`)
+	}
+	l.queue(0)
+	whole, header := 0, 0
+	for _, notice := range l.maildir("joe") {
+		switch {
+		case strings.Count(notice, line) == 380 && strings.Contains(notice, "Content-Type: message/rfc822\n"):
+			whole++
+		case !strings.Contains(notice, line) && strings.Contains(notice, "Content-Type: text/rfc822-headers\n"):
+			header++
+		}
+	}
+	if whole != 1 || header != 1 {
+		t.Errorf("%d came back whole, %d by their header", whole, header)
 	}
 }
