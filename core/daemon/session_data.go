@@ -129,6 +129,11 @@ func (s *mailSession) stream(text []byte, body *smtp.Body) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	err = s.file.Close() // the queue waits for the end before it commits
+	s.file = nil
+	if err != nil {
+		return 0, s.writeFailed(err)
+	}
 	return int64(len(text)) + n, nil
 }
 

@@ -76,7 +76,7 @@ func (s *FS) appendChange(r *record, c Change) error {
 		r.remove(id)
 		return nil
 	}
-	text, err := appendEnvelope(nil, c.Envelope)
+	text, err := s.appendEnvelope(nil, c.Envelope)
 	if err != nil {
 		return err
 	}

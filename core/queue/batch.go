@@ -47,16 +47,16 @@ func (w *batchWriter) mkdir(id envelope.MessageID) (fresh bool, err error) {
 
 // adopt moves a streamed text, which is synced already, into the directory of its message. That
 // must be durable first: the text has no other name. After a crash it may have been moved before.
-func (w *batchWriter) adopt(id envelope.MessageID) error {
+func (w *batchWriter) adopt(id envelope.MessageID, coded bool) error {
 	for _, dir := range [...]string{queueDir, bucket(id)} {
 		if err := w.disk.SyncDir(dir); err != nil {
 			return err
 		}
 	}
 	w.dirs[incomingDir] = true
-	err := w.disk.Rename(incomingFile(id), messageFile(id))
+	err := w.disk.Rename(incomingFile(id), textFile(id, coded))
 	if errors.Is(err, fs.ErrNotExist) {
-		if moved, failed := w.disk.Exists(messageFile(id)); moved || failed != nil {
+		if moved, failed := w.disk.Exists(textFile(id, coded)); moved || failed != nil {
 			return failed
 		}
 	}

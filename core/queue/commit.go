@@ -20,6 +20,9 @@ func (s *FS) Commit(m *Message) error {
 		return err
 	}
 	err := s.commit(m)
+	if err == nil {
+		s.endStream(m.ID)
+	}
 	s.mu.Lock()
 	if err == nil {
 		delete(s.reserved, m.ID)
@@ -38,25 +41,25 @@ func written(m *Message) int64 {
 }
 
 func (s *FS) commit(m *Message) error {
-	body, size := m.Body, m.Size
-	if body != nil {
-		size = int64(len(body))
+	body, size, coded, err := s.bodyOf(m)
+	if err != nil {
+		return err
 	}
-	if body == nil || size > smallBody {
+	if body == nil || len(m.Body) > smallBody {
 		if err := s.syncBody(m.ID, body, size); err != nil {
 			return err
 		}
 		body = nil
 	}
 	r := newRecord(len(body) + 1024*len(m.Envelopes))
-	r.message(m.ID, size, body != nil)
+	r.message(m.ID, size, body != nil, coded)
 	if err := assignIDs(m); err != nil {
 		return err
 	}
 	var text []byte
 	for _, e := range m.Envelopes {
 		var err error
-		if text, err = appendEnvelope(text[:0], e); err != nil {
+		if text, err = s.appendEnvelope(text[:0], e); err != nil {
 			return err
 		}
 		r.envelope(opAdd, e.ID, text)
@@ -66,6 +69,41 @@ func (s *FS) commit(m *Message) error {
 	}
 	r.finish(body)
 	return <-s.j.add(r).done
+}
+
+// bodyOf gives the text as it is to be stored, or nil when it is in the file of Create, and what it
+// takes.
+func (s *FS) bodyOf(m *Message) (body []byte, size int64, coded bool, err error) {
+	c, owner := s.codec.Load(), ownerOfMessage(m.ID)
+	switch {
+	case m.Body != nil && c.encodes():
+		body, err = c.encode(nil, owner, m.Body)
+		return body, int64(len(body)), true, err
+	case m.Body != nil:
+		return m.Body, int64(len(m.Body)), false, nil
+	}
+	st := s.streamed(m.ID)
+	if st == nil {
+		return nil, m.Size, false, nil
+	}
+	switch plain, err := st.wait(); {
+	case err != nil:
+		return nil, 0, true, err
+	case plain != m.Size:
+		return nil, 0, true, ErrSize
+	}
+	size, err = s.incomingSize(m.ID)
+	return nil, size, true, err
+}
+
+// incomingSize gives what an encoded text takes in its file.
+func (s *FS) incomingSize(id envelope.MessageID) (int64, error) {
+	f, err := s.disk.Open(incomingFile(id))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size()
 }
 
 // appendEnvelope appends the text of an envelope that Parse will take.

@@ -27,6 +27,7 @@ func backends() []backend {
 		{name: "ram", open: func(t *testing.T) Store { return NewRAM(t.TempDir()) }},
 		{name: "fs", open: openReal, again: reopenReal},
 		{name: "fs written out", open: openReal, again: reopenReal, rotated: func(t *testing.T, s Store) { flush(t, s.(*FS)) }},
+		encodedBackend(),
 		{name: "memory disk", open: func(t *testing.T) Store { return openMem(t, newMemDisk()) },
 			again: func(t *testing.T, s Store) Store {
 				closeStore(t, s)
@@ -249,23 +250,27 @@ func testStreamed(t *testing.T, b backend) {
 	if err := s.Commit(m); !errors.Is(err, ErrNotFound) {
 		t.Errorf("commit without a file: %v", err)
 	}
-	f, err := s.Create(m.ID)
-	if err != nil {
-		t.Fatal(err)
+	write := func(body []byte) {
+		f, err := s.Create(m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := s.Create(m.ID); err == nil {
+			t.Error("a second file for one message")
+		}
+		if _, err := f.Write(body); err != nil {
+			t.Fatal(err)
+		}
 	}
-	defer f.Close()
-	if _, err := s.Create(m.ID); err == nil {
-		t.Error("a second file for one message")
-	}
-	if _, err := f.Write(body[:len(body)-1]); err != nil {
-		t.Fatal(err)
-	}
+	write(body[:len(body)-1])
 	if err := s.Commit(m); !errors.Is(err, ErrSize) || Temporary(err) {
 		t.Errorf("commit of a short file: %v", err)
 	}
-	if _, err := f.Write(body[len(body)-1:]); err != nil {
-		t.Fatal(err)
-	}
+	s.Release(m.ID)
+	m.ID = reserve(t, s)
+	m.Envelopes[0].ID = 0
+	write(body)
 	if err := s.Commit(m); err != nil {
 		t.Fatal(err)
 	}

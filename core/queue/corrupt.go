@@ -76,16 +76,7 @@ func (s *FS) setAside(id envelope.ID, reason error) error {
 
 // keepMessage puts a message beside its unreadable envelope, once.
 func (s *FS) keepMessage(id envelope.MessageID) error {
-	name := corruptDir + "/" + id.String() + "." + messageName
-	if found, err := s.disk.Exists(name); found || err != nil {
-		return err
-	}
-	for _, from := range [...]string{messageFile(id), incomingFile(id)} {
-		if s.disk.Link(from, name) == nil {
-			return nil
-		}
-	}
-	body, err := s.Body(id)
+	body, coded, err := s.stored(id)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return nil // it has none: that may be why
 	}
@@ -93,6 +84,18 @@ func (s *FS) keepMessage(id envelope.MessageID) error {
 		return err
 	}
 	defer body.Close()
+	name := corruptDir + "/" + id.String() + "." + messageName
+	if coded {
+		name += encodedSuffix
+	}
+	if found, err := s.disk.Exists(name); found || err != nil {
+		return err
+	}
+	for _, from := range [...]string{textFile(id, coded), incomingFile(id)} {
+		if s.disk.Link(from, name) == nil {
+			return nil
+		}
+	}
 	if err := s.copyBody(name+tmpSuffix, body); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type simulation struct {
 	limit int // what a cut at one operation may leave is tried in at most so many ways
 	deep  int // of so many of these one is cut again at every operation of its recovery
 	lying bool
+	enc   Encoding
 
 	jobs    chan cut
 	workers sync.WaitGroup
@@ -72,7 +73,7 @@ func (s *simulation) failed() bool {
 // run runs a script and cuts the power before each of its operations and after each answer.
 func (s *simulation) run(name string, do func(*script)) {
 	d := newMemDisk()
-	d.shared, d.lying = newSharedFiles(s.t), s.lying
+	d.shared, d.lying, d.enc = newSharedFiles(s.t), s.lying, s.enc
 	sc := &script{d: d, o: newOracle()}
 	step := 0
 	at := func(d *memDisk, op, file string) {
@@ -179,7 +180,7 @@ func (s *simulation) again(c cut, o *oracle) func(*memDisk, string, string, bool
 
 // goOn has a store recover and work, and looks whether everything is there afterwards.
 func goOn(d *memDisk, o *oracle) error {
-	s, err := open(d, Options{SegmentAge: time.Hour}, nil)
+	s, err := open(d, Options{SegmentAge: time.Hour, Encoding: d.enc}, nil)
 	if err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func goOn(d *memDisk, o *oracle) error {
 	if sc.err != nil {
 		return sc.err
 	}
-	if s, err = open(d, Options{SegmentAge: time.Hour}, nil); err != nil {
+	if s, err = open(d, Options{SegmentAge: time.Hour, Encoding: d.enc}, nil); err != nil {
 		return err
 	}
 	defer s.Close()
@@ -238,6 +239,19 @@ func TestPowerCut(t *testing.T) {
 	if n := s.cuts.Load(); n < int64(want) {
 		t.Errorf("only %d power cuts of %d", n, want)
 	}
+}
+
+// TestPowerCutEncoded does so with a queue that is compressed and encrypted.
+func TestPowerCutEncoded(t *testing.T) {
+	s := newSimulation(t, 4, 200)
+	s.enc = testEncodings()["zstd, encrypted"]
+	for name, do := range scripts {
+		s.run(name, do)
+	}
+	if err := s.wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d power cuts", s.cuts.Load())
 }
 
 // TestPowerCutProof runs against a disk that forgets what was synced: if that passes, the test above

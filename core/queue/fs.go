@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -18,6 +19,7 @@ import (
 type Options struct {
 	SegmentSize int64         // octets; a larger segment is closed and written out; 64 MiB, at most 1 GiB
 	SegmentAge  time.Duration // an older one too; 1 minute
+	Encoding    Encoding      // see SetEncoding
 	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
 }
 
@@ -42,6 +44,11 @@ type FS struct {
 	closed    []*segment                      // to be written out, in order
 	recovered []envelope.MessageID            // in the index at start; until Load
 	settled   map[envelope.MessageID]struct{} // what segments that went spoke of; until Load ends
+
+	codec    atomic.Pointer[codec]
+	decoding chan struct{}                  // one for each that decodes a message
+	streams  map[envelope.MessageID]*stream // being encoded
+	locked   []envelope.ID                  // whose keys are missing
 
 	out  sync.Mutex // held by who writes out
 	kick chan struct{}
@@ -82,7 +89,11 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 		index:    index{messages: make(map[envelope.MessageID]*entry), segs: make(map[uint32]*segment)},
 		reserved: make(map[envelope.MessageID]bool),
 		settled:  make(map[envelope.MessageID]struct{}),
+		decoding: make(chan struct{}, decoders),
 		kick:     make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}),
+	}
+	if err := s.SetEncoding(opts.Encoding); err != nil {
+		return nil, err
 	}
 	if err := prepareDisk(d); err != nil {
 		return nil, err
@@ -170,6 +181,7 @@ func (s *FS) Release(ids ...envelope.MessageID) {
 		}
 		s.mu.Unlock()
 		if ok && !committing {
+			s.endStream(id)
 			s.removeFile(incomingFile(id))
 		}
 	}
@@ -188,6 +200,9 @@ func (s *FS) Create(id envelope.MessageID) (*os.File, error) {
 	s.mu.RUnlock()
 	if !ok || committing {
 		return nil, ErrNotFound
+	}
+	if c := s.codec.Load(); c.encodes() {
+		return s.createEncoded(id, c)
 	}
 	f, err := s.disk.CreateShared(incomingFile(id))
 	return f, spaceError(err)
@@ -209,6 +224,7 @@ func (s *FS) end(last func() error) error {
 	}
 	close(s.stop)
 	s.mu.Unlock()
+	s.endStreams()
 	s.j.close()
 	<-s.gone
 	err := last()

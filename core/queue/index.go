@@ -14,6 +14,7 @@ type entry struct {
 	size     uint32 // of the text in the segment
 	dir      bool   // queue/XX/MSGID may exist
 	incoming bool   // incoming/MSGID may exist
+	coded    bool   // the text is encoded
 }
 
 // place is where the text of an envelope lies.
@@ -45,7 +46,7 @@ func (x *index) apply(seg *segment, at int64, r *record, o op) bool {
 	e := x.messages[msg]
 	if o.kind == opMessage {
 		seg.touch(msg, 0)
-		e = &entry{dir: x.recovery, incoming: !o.inline}
+		e = &entry{dir: x.recovery, incoming: !o.inline, coded: o.coded}
 		if o.inline {
 			e.seg, e.off, e.size = seg.number, uint32(at)+uint32(r.bodyAt), uint32(o.size)
 		}

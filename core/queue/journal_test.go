@@ -25,7 +25,7 @@ func testRecords(n int) (data []byte, ends []int) {
 		r := newRecord(0)
 		id := envelope.MessageID(i + 1)
 		body := bytes.Repeat([]byte{byte('a' + i)}, 700*i)
-		r.message(id, int64(len(body)), true)
+		r.message(id, int64(len(body)), true, false)
 		r.envelope(opAdd, envelope.NewID(id, 1), fmt.Appendf(nil, "text %d\n", i))
 		r.envelope(opUpdate, envelope.NewID(id, 1), []byte("new text\n"))
 		r.remove(envelope.NewID(id, 2))
@@ -106,7 +106,7 @@ func TestDamage(t *testing.T) {
 func TestForgedRecord(t *testing.T) {
 	seg := testSegment(nil)
 	forged := newRecord(0)
-	forged.message(666, 0, true)
+	forged.message(666, 0, true, false)
 	forged.envelope(opAdd, envelope.NewID(666, 1), []byte("mda-exec: evil\n"))
 	forged.finish(nil)
 	liar := *seg
@@ -115,7 +115,7 @@ func TestForgedRecord(t *testing.T) {
 	var data []byte
 	for id := range envelope.MessageID(3) {
 		r := newRecord(0)
-		r.message(id+1, int64(len(forged.buf)), true)
+		r.message(id+1, int64(len(forged.buf)), true, false)
 		r.finish(forged.buf)
 		r.header(seg, int64(len(data)))
 		data = append(data, r.buf...)
@@ -204,7 +204,7 @@ func FuzzJournal(f *testing.F) {
 // FuzzOperations reads anything as the operations of a record whose checksum is good.
 func FuzzOperations(f *testing.F) {
 	r := newRecord(0)
-	r.message(1, 9, false)
+	r.message(1, 9, false, false)
 	r.envelope(opAdd, 1<<32+1, []byte("a: b\n"))
 	r.remove(1<<32 + 2)
 	f.Add(string(r.buf[headerLen:]))
@@ -219,7 +219,7 @@ func FuzzOperations(f *testing.F) {
 		for _, o := range ops {
 			switch o.kind {
 			case opMessage:
-				again.message(o.id.Message(), o.size, o.inline)
+				again.message(o.id.Message(), o.size, o.inline, o.coded)
 			case opRemove:
 				again.remove(o.id)
 			default:
@@ -241,7 +241,7 @@ func TestUnknownOperation(t *testing.T) {
 		var data []byte
 		for i := range 3 {
 			r := newRecord(0)
-			r.message(envelope.MessageID(i+1), 4, true)
+			r.message(envelope.MessageID(i+1), 4, true, false)
 			if i == which {
 				r.buf = append(r.buf, "freeze 0000000100000001\n"...)
 			}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 
@@ -29,6 +30,7 @@ type loaded struct {
 	message bool
 	evps    []*envelope.Envelope // the good ones; e has the bad ones too
 	bad     map[envelope.ID]error
+	locked  map[envelope.ID]error // whose keys are missing
 }
 
 // Load is of Store. Commits and changes may go on meanwhile.
@@ -92,6 +94,9 @@ func (s *FS) loadRecovered(evps []envelope.ID, f func(*envelope.Envelope) error)
 			err = f(e)
 		case errors.Is(err, ErrNotFound): // removed meanwhile
 			err = nil
+		case isLocked(err):
+			s.lock(id, err)
+			err = nil
 		case errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge):
 			failed = append(failed, id)
 			err = s.unread(id.Message(), err)
@@ -145,7 +150,7 @@ func (s *FS) missing(id envelope.MessageID) (bool, error) {
 		return false, nil
 	}
 	// in this order: it may be moved from the one to the other just now
-	for _, name := range [...]string{incomingFile(id), messageFile(id)} {
+	for _, name := range [...]string{incomingFile(id), messageFile(id), textFile(id, true)} {
 		if found, err := s.disk.Exists(name); found || err != nil {
 			return false, err
 		}
@@ -272,7 +277,7 @@ func (s *FS) isKnown(id envelope.MessageID) bool {
 
 // readMessage reads the envelopes of a message.
 func (s *FS) readMessage(id envelope.MessageID) *loaded {
-	l := &loaded{id: id, dir: messageDir(id), bad: make(map[envelope.ID]error)}
+	l := &loaded{id: id, dir: messageDir(id), bad: make(map[envelope.ID]error), locked: make(map[envelope.ID]error)}
 	l.e, l.message, l.err = s.list(id)
 	if l.err == nil {
 		l.err = s.readEnvelopes(l)
@@ -285,7 +290,7 @@ func (s *FS) readEnvelopes(l *loaded) error {
 	there := e.evps[:0]
 	for _, p := range e.evps {
 		evp := envelope.NewID(id, p.n)
-		text, err := s.disk.ReadFile(envelopeFile(evp), envelope.MaxText)
+		text, err := s.disk.ReadFile(envelopeFile(evp), envelope.MaxText+maxGrowth)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -296,6 +301,10 @@ func (s *FS) readEnvelopes(l *loaded) error {
 		var env *envelope.Envelope
 		if err == nil {
 			env, err = s.parse(evp, text)
+		}
+		if isLocked(err) {
+			l.locked[evp] = err
+			continue
 		}
 		if err == nil && !l.message {
 			err = errNoMessage
@@ -332,6 +341,9 @@ func (s *FS) takeIn(l *loaded, f func(*envelope.Envelope) error) error {
 	}
 	if left == 0 {
 		s.setMessageAside(l)
+	}
+	for id, err := range l.locked {
+		s.lock(id, err)
 	}
 	for _, e := range l.evps {
 		if err := f(e); err != nil {
@@ -386,6 +398,7 @@ func (s *FS) Discover(id envelope.MessageID) ([]*envelope.Envelope, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
+	maps.Copy(l.bad, l.locked)
 	for evp, err := range l.bad {
 		return nil, fmt.Errorf("envelope %v: %w", evp, err)
 	}
@@ -399,7 +412,7 @@ func (s *FS) Discover(id envelope.MessageID) ([]*envelope.Envelope, error) {
 
 // syncMessage makes durable what somebody else put there.
 func (s *FS) syncMessage(l *loaded) error {
-	files := []string{messageFile(l.id)}
+	files := []string{textFile(l.id, l.e.coded)}
 	for _, e := range l.evps {
 		files = append(files, envelopeFile(e.ID))
 	}

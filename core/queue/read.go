@@ -12,38 +12,48 @@ import (
 // segment closed, between the look at the index and the look at the disk.
 const readTries = 4
 
-// Body is of Store.
-func (s *FS) Body(id envelope.MessageID) (b Body, err error) {
+// Body is of Store. An encoded text that is large is decoded into a file without a name.
+func (s *FS) Body(id envelope.MessageID) (Body, error) {
+	b, coded, err := s.stored(id)
+	if err == nil && coded {
+		return s.decodeBody(id, b)
+	}
+	return b, err
+}
+
+// stored gives the text of a message as it lies on the disk.
+func (s *FS) stored(id envelope.MessageID) (b Body, coded bool, err error) {
 	for range readTries {
 		s.mu.RLock()
 		e := s.index.messages[id]
 		var seg, off, size uint32
 		var f file
 		if e != nil {
+			coded = e.coded
 			if seg, off, size = e.seg, e.off, e.size; seg != inFile {
 				f = s.index.segs[seg].f
 			}
 		}
 		s.mu.RUnlock()
 		if e == nil {
-			return Body{}, ErrNotFound
+			return Body{}, false, ErrNotFound
 		}
 		if seg == inFile {
-			b, err = s.openBody(id)
+			b, err = s.openBody(id, coded)
 		} else {
 			b = Body{Bytes: make([]byte, size), Size: int64(size)}
 			_, err = f.ReadAt(b.Bytes, int64(off))
 		}
 		if err == nil {
-			return b, nil
+			return b, coded, nil
 		}
 	}
-	return Body{}, err
+	return Body{}, false, err
 }
 
 // openBody opens the file of a text; it moves from the second place to the first.
-func (s *FS) openBody(id envelope.MessageID) (Body, error) {
-	f, err := s.disk.OpenShared(messageFile(id))
+func (s *FS) openBody(id envelope.MessageID, coded bool) (Body, error) {
+	f, err := s.disk.OpenShared(textFile(id, coded))
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = s.disk.OpenShared(incomingFile(id))
 	}
@@ -52,7 +62,7 @@ func (s *FS) openBody(id envelope.MessageID) (Body, error) {
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: messageFile(id), Err: fs.ErrInvalid}
+		err = &fs.PathError{Op: "open", Path: textFile(id, coded), Err: fs.ErrInvalid}
 	}
 	if err != nil {
 		f.Close()
@@ -91,7 +101,7 @@ func (s *FS) text(id envelope.ID) (text []byte, err error) {
 			return nil, ErrNotFound
 		}
 		if p.seg == inFile {
-			text, err = s.disk.ReadFile(envelopeFile(id), envelope.MaxText)
+			text, err = s.disk.ReadFile(envelopeFile(id), envelope.MaxText+maxGrowth)
 		} else {
 			text = make([]byte, p.size)
 			_, err = f.ReadAt(text, int64(p.off))
@@ -101,17 +111,6 @@ func (s *FS) text(id envelope.ID) (text []byte, err error) {
 		}
 	}
 	return nil, err
-}
-
-// parse reads an envelope. Times in the future become now: left alone, they would keep a
-// message from being tried, or from expiring, until they come.
-func (s *FS) parse(id envelope.ID, text []byte) (*envelope.Envelope, error) {
-	e, err := envelope.Parse(id, text)
-	if err != nil {
-		return nil, err
-	}
-	clampTimes(e, s.now())
-	return e, nil
 }
 
 func clampTimes(e *envelope.Envelope, now time.Time) {

@@ -27,6 +27,8 @@ import (
 //
 //	message MSGID SIZE inline     the text is in this record
 //	message MSGID SIZE file       the text is in incoming/ or in queue/
+//	message MSGID SIZE inline encoded, message MSGID SIZE file encoded
+//	                              the same; the text is encoded, SIZE is what it takes so
 //	add EVPID LEN
 //	update EVPID LEN
 //	remove EVPID
@@ -37,6 +39,8 @@ import (
 const headerLen = len(headerWord) + 1 + 16 + 1 + 10 + 1 + 10 + 1 + 10 + 1 + 10 + 1 + 8 + 1
 
 const headerWord = "change"
+
+const encodedWord = "encoded"
 
 // Limits of one record, in octets. They bound what a damaged segment can make recovery allocate.
 const (
@@ -63,6 +67,7 @@ type op struct {
 	id     envelope.ID // of a message: the lower half is zero
 	size   int64       // of the message
 	inline bool
+	coded  bool   // the message's text is encoded
 	off, n uint32 // where the envelope's text lies, counted from the header
 }
 
@@ -79,17 +84,21 @@ func newRecord(room int) *record {
 	return &record{buf: make([]byte, headerLen, headerLen+room)}
 }
 
-func (r *record) message(id envelope.MessageID, size int64, inline bool) {
+func (r *record) message(id envelope.MessageID, size int64, inline, coded bool) {
 	r.buf = append(r.buf, "message "...)
 	r.buf = append(r.buf, id.String()...)
 	r.buf = append(r.buf, ' ')
 	r.buf = strconv.AppendInt(r.buf, size, 10)
 	if inline {
-		r.buf = append(r.buf, " inline\n"...)
+		r.buf = append(r.buf, " inline"...)
 	} else {
-		r.buf = append(r.buf, " file\n"...)
+		r.buf = append(r.buf, " file"...)
 	}
-	r.ops = append(r.ops, op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline})
+	if coded {
+		r.buf = append(r.buf, " "+encodedWord...)
+	}
+	r.buf = append(r.buf, '\n')
+	r.ops = append(r.ops, op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline, coded: coded})
 }
 
 func (r *record) envelope(kind opKind, id envelope.ID, text []byte) {
@@ -207,7 +216,8 @@ func parseOp(line []byte, body int) (op, error) {
 	}
 	word, name := string(words[0]), string(words[1])
 	if word == opWords[opMessage] {
-		if len(words) != 4 {
+		coded := len(words) == 5 && string(words[4]) == encodedWord
+		if len(words) != 4 && !coded {
 			return op{}, bad
 		}
 		id, err := envelope.ParseMessageID(name)
@@ -216,7 +226,7 @@ func parseOp(line []byte, body int) (op, error) {
 		if err != nil || !ok || inline && size != int64(body) || !inline && string(words[3]) != "file" {
 			return op{}, bad
 		}
-		return op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline}, nil
+		return op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline, coded: coded}, nil
 	}
 	id, err := envelope.ParseID(name)
 	if err != nil {
@@ -227,7 +237,7 @@ func parseOp(line []byte, body int) (op, error) {
 	}
 	for _, kind := range [...]opKind{opAdd, opUpdate} {
 		if word == opWords[kind] && len(words) == 3 {
-			if n, ok := number(words[2]); ok && n <= envelope.MaxText {
+			if n, ok := number(words[2]); ok && n <= envelope.MaxText+maxGrowth {
 				return op{kind: kind, id: id, n: uint32(n)}, nil
 			}
 		}

@@ -136,13 +136,15 @@ func (s *FS) list(id envelope.MessageID) (e *entry, message bool, err error) {
 		return nil, false, err
 	}
 	e = &entry{dir: true, evps: make([]place, 0, max(1, len(names)-1))}
+	plain := false
 	for _, name := range names {
-		if name == messageName {
-			message = true
+		if name == messageName || name == messageName+encodedSuffix {
+			message, plain = true, plain || name == messageName
 		} else if evp, err := envelope.ParseID(name); err == nil && evp.Message() == id {
 			e.evps = append(e.evps, place{n: uint32(evp)})
 		}
 	}
+	e.coded = message && !plain
 	return e, message, nil
 }
 
@@ -156,6 +158,7 @@ func (s *FS) cleanIncoming(damaged bool) error {
 	for _, name := range names {
 		id, err := envelope.ParseMessageID(name)
 		if err != nil {
+			s.removePlain(name)
 			continue
 		}
 		if e := s.index.messages[id]; e != nil && e.incoming {

@@ -118,7 +118,7 @@ var scripts = map[string]func(*script){
 
 func (s *script) start() {
 	var err error
-	if s.s, err = open(s.d, Options{SegmentAge: time.Hour, MinFree: DefaultMinFree}, nil); err != nil {
+	if s.s, err = open(s.d, Options{SegmentAge: time.Hour, MinFree: DefaultMinFree, Encoding: s.d.enc}, nil); err != nil {
 		s.s = nil
 		s.note(err)
 		return
@@ -203,9 +203,24 @@ func (s *script) stream(body []byte, rcpts int) {
 	m, ok := s.message(nil, rcpts)
 	if ok {
 		m.Size = int64(len(body))
-		ok = s.note(writePieces(s.d, incomingFile(m.ID), body)) && s.told(s.o.commit(s.s, m, body))
+		if s.d.enc.Compression != NoCompression || s.d.enc.Encrypt {
+			ok = s.note(s.pipe(m.ID, body))
+		} else {
+			ok = s.note(writePieces(s.d, incomingFile(m.ID), body))
+		}
+		ok = ok && s.told(s.o.commit(s.s, m, body))
 	}
 	s.done(m, ok)
+}
+
+// pipe writes the text to where the store encodes it.
+func (s *script) pipe(id envelope.MessageID, body []byte) error {
+	f, err := s.s.Create(id)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(body)
+	return errors.Join(err, f.Close())
 }
 
 // writePieces writes a file in two pieces and does not sync it.

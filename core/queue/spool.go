@@ -25,6 +25,8 @@ const (
 const (
 	messageName = "message"
 	tmpSuffix   = ".tmp"
+
+	encodedSuffix = ".enc"
 )
 
 // LockName is the file in the spool whose lock is held by whoever has the store open. Where the spool
@@ -50,7 +52,16 @@ func bucket(id envelope.MessageID) string { return queueDir + "/" + id.String()[
 
 func messageDir(id envelope.MessageID) string { return bucket(id) + "/" + id.String() }
 
-func messageFile(id envelope.MessageID) string { return messageDir(id) + "/" + messageName }
+func messageFile(id envelope.MessageID) string { return textFile(id, false) }
+
+// textFile gives the name of a message's text; that of an encoded one says so.
+func textFile(id envelope.MessageID, coded bool) string {
+	name := messageDir(id) + "/" + messageName
+	if coded {
+		name += encodedSuffix
+	}
+	return name
+}
 
 func envelopeFile(id envelope.ID) string { return messageDir(id.Message()) + "/" + id.String() }
 

@@ -17,7 +17,8 @@ type Store interface {
 	Release(ids ...envelope.MessageID)
 
 	// Create makes the file into which another process streams the body of a reserved id,
-	// with LF line ends. The caller closes it.
+	// with LF line ends. It may be the write end of a pipe: who has it writes, and closes it
+	// before Commit, which tells what went wrong behind the pipe.
 	Create(id envelope.MessageID) (*os.File, error)
 
 	// Commit makes a message durable. Concurrent callers share one sync.

@@ -251,7 +251,7 @@ func (s *FS) removeMessage(id envelope.MessageID) error {
 func ours(id envelope.MessageID, name string) bool {
 	name = strings.TrimSuffix(name, tmpSuffix)
 	evp, err := envelope.ParseID(name)
-	return name == messageName || err == nil && evp.Message() == id
+	return name == messageName || name == messageName+encodedSuffix || err == nil && evp.Message() == id
 }
 
 // spillMessage writes what the journal holds of a message into files. What later segments hold
@@ -262,9 +262,9 @@ func (s *FS) spillMessage(w *batchWriter, m spill) error {
 		return err
 	}
 	if m.copy.seg != inFile {
-		err = w.copy(s.segment(m.copy.seg), messageFile(m.id), m.copy.off, m.copy.size, fresh)
+		err = w.copy(s.segment(m.copy.seg), textFile(m.id, m.copy.coded), m.copy.off, m.copy.size, fresh)
 	} else if m.copy.incoming {
-		err = w.adopt(m.id)
+		err = w.adopt(m.id, m.copy.coded)
 	}
 	if err != nil {
 		return err
