@@ -63,12 +63,11 @@ func (q *queueRole) noticesUnderWay(messages, envelopes int) {
 // finishNotice removes the envelopes that asked for a notice and does next when that is
 // durable.
 func (q *queueRole) finishNotice(envs []*envelope.Envelope, next func()) {
-	var out outcome
+	out := outcome{after: []func(){next}} // first, so that there is always something in the queue
 	for _, e := range envs {
 		q.land(e.ID)
 		q.remove(&out, e)
 	}
-	out.after = append(out.after, next)
 	q.carryOut(&out)
 	q.nudge()
 }

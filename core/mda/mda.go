@@ -198,5 +198,5 @@ func (j *Job) failed(err error) Outcome {
 // Result is the outcome as the queue keeps it for an envelope.
 func (o Outcome) Result(id envelope.ID) envelope.Result {
 	class, code := o.enhanced()
-	return envelope.Result{ID: id, Status: o.Status, Text: o.Text, EscClass: class, EscCode: code}
+	return envelope.Result{ID: id, Status: o.Status, Text: o.said(), EscClass: class, EscCode: code}
 }

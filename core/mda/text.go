@@ -60,10 +60,15 @@ func (o Outcome) Stat() string {
 	case o.Status == envelope.Loop:
 		return o.Text
 	}
+	return "Error (" + o.said() + ")"
+}
+
+// said is the text with the words of the exit code, which say more than many commands do.
+func (o Outcome) said() string {
 	if words := sysexit(o.Exit); words != "" {
-		return "Error (" + words + ": " + o.Text + ")"
+		return words + ": " + o.Text
 	}
-	return "Error (" + o.Text + ")"
+	return o.Text
 }
 
 // Log writes the line about a delivery that the queue owes the administrator.
