@@ -172,6 +172,7 @@ func TestDSNWithPostfix(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	}
+	newMaildir("bob").wait(t, 1, startWait)
 	d.drained(startWait)
 	if more := newMaildir("alice").take(); len(more) > 0 {
 		t.Errorf("%d more notices: %s", len(more), more)
