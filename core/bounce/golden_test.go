@@ -44,7 +44,7 @@ func goldenNotices() map[string]*Notice {
 	full := notice(envelope.BounceFailed, Recipient{Final: at("u1@reject.example.net"), EscClass: 5, EscCode: 701,
 		Text: "554 5.7.1 refused\r\n\r\nAction: delivered", MTA: "mx.reject\r\nX: y"})
 	full.Full = true
-	expired := notice(envelope.BounceFailed, Recipient{Final: at("u1@slow.example.net"), EscClass: 5, EscCode: 407, TTL: 4 * day,
+	expired := notice(envelope.BounceFailed, Recipient{Final: at("u1@slow.example.net"), EscClass: 5, EscCode: 407, TTL: 4 * day, MTA: "mx.slow.example.net",
 		Text: ExpiredText("451 4.7.1 come back later")})
 	delayed := notice(envelope.BounceDelayed, Recipient{Final: at("u1@slow.example.net"), EscClass: 4, EscCode: 701,
 		Text: "451 4.7.1 come back later", MTA: "mx.slow.example.net", Expires: testDate.Add(4*day - 4*time.Hour)})

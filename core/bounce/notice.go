@@ -48,12 +48,11 @@ func ExpiredText(last string) string {
 	return expiredText + ": " + last
 }
 
-// RecipientOf tells the fate that stands in an envelope. The name of the server that
-// caused it does not; the caller may add it.
+// RecipientOf tells the fate that stands in an envelope.
 func RecipientOf(e *envelope.Envelope) Recipient {
 	r := Recipient{
 		Final: e.Dest, Rcpt: e.Rcpt, Kind: e.BounceType, ORcpt: e.ORcpt, EscClass: e.EscClass, EscCode: e.EscCode,
-		Text: e.ErrorLine, LastTry: e.LastTry, TTL: e.TTL,
+		Text: e.ErrorLine, MTA: e.Remote, LastTry: e.LastTry, TTL: e.TTL,
 	}
 	if e.TTL > 0 {
 		r.Expires = e.Expires()

@@ -57,7 +57,8 @@ match from any for any action "out"
 	l.log.wait(t, 0, `^relay: Expire for [0-9a-f]{16}: from=<joe@example.org>, to=<a@b.example>, rcpt=<a@b.example>, delay=\d+s, stat=451 4.7.1 come back later$`)
 	l.log.wait(t, 0, `mda delivery .* from=<> to=<joe@example.org> .* result=Ok`)
 	got := l.maildir("joe")
-	if len(got) != 1 || !strings.Contains(got[0], "Status: 5.4.7") || !strings.Contains(got[0], "Action: failed") {
+	if len(got) != 1 || !strings.Contains(got[0], "Status: 5.4.7") || !strings.Contains(got[0], "Action: failed") ||
+		!strings.Contains(got[0], "Remote-MTA: dns; ") || !strings.Contains(got[0], "Last-Attempt-Date: ") {
 		t.Errorf("notices: %q", got)
 	}
 	l.queue(0)

@@ -259,11 +259,7 @@ func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
 		if e.TTL == 0 { // written by OpenSMTPD
 			e.TTL = cfg.QueueTTL
 		}
-		r := bounce.RecipientOf(e)
-		if !e.LastBounce.IsZero() { // otherwise it was written by OpenSMTPD, and is the name of the client
-			r.MTA = e.Hostname // see turnIntoNotice
-		}
-		n.Recipients = append(n.Recipients, r)
+		n.Recipients = append(n.Recipients, bounce.RecipientOf(e))
 	}
 	return n
 }

@@ -131,7 +131,7 @@ func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result
 	}
 	e.LastTry = time.Now()
 	e.Retry++
-	e.EscClass, e.EscCode = r.EscClass, r.EscCode
+	e.EscClass, e.EscCode, e.Remote = r.EscClass, r.EscCode, r.MTA
 	if e.Type == envelope.MTA && (r.Status == envelope.Delivered || r.Status == envelope.PermFail && r.MTA != "") {
 		out.after = append(out.after, func() { q.arrived(e) })
 	}
@@ -145,20 +145,20 @@ func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result
 				kind = envelope.BounceRelayed
 			}
 			e.ErrorLine = envelope.CleanErrorLine(r.Text)
-			q.turnIntoNotice(out, e, kind, r)
+			q.turnIntoNotice(out, e, kind)
 			return
 		}
 		q.remove(out, e)
 	case envelope.TempFail:
 		q.stats.Counter("scheduler.delivery.tempfail").Add(1)
 		e.ErrorLine = envelope.CleanErrorLine(r.Text)
-		q.again(out, e, r)
+		q.again(out, e, r.Unreached)
 	case envelope.Loop:
 		q.stats.Counter("scheduler.delivery.loop").Add(1)
-		q.fail(out, e, r)
+		q.fail(out, e, r.Text)
 	default:
 		q.stats.Counter("scheduler.delivery.permfail").Add(1)
-		q.fail(out, e, r)
+		q.fail(out, e, r.Text)
 	}
 }
 
@@ -168,19 +168,19 @@ func (q *queueRole) remove(out *outcome, e *envelope.Envelope) {
 }
 
 // again puts an envelope back, and tells the sender when it has been waiting for long.
-func (q *queueRole) again(out *outcome, e *envelope.Envelope, r *envelope.Result) {
+func (q *queueRole) again(out *outcome, e *envelope.Envelope, unreached bool) {
 	if d := q.delayDue(e); d > 0 {
 		e.LastBounce = e.LastTry
 		notice := *e
 		notice.ID = envelope.NewID(e.ID.Message(), 0)
-		notice.Type, notice.BounceType, notice.Hostname = envelope.Bounce, envelope.BounceDelayed, r.MTA
+		notice.Type, notice.BounceType = envelope.Bounce, envelope.BounceDelayed
 		notice.BounceDelay, notice.Retry = d, 0
 		notice.BounceTTL = max(0, e.Expires().Sub(e.LastTry)).Truncate(time.Second)
 		q.stats.Counter(stats.QueueBounce).Add(1)
 		out.changes = append(out.changes, queue.Change{Op: queue.Add, Envelope: &notice})
 		out.after = append(out.after, func() { q.enqueue(&notice, true) })
 	}
-	q.retry(out, e, r.Unreached)
+	q.retry(out, e, unreached)
 }
 
 // retry records an attempt and puts the envelope back for the next one.
@@ -236,10 +236,10 @@ func (q *queueRole) beforeWarning(e *envelope.Envelope, next time.Time) time.Tim
 }
 
 // fail ends an envelope: the sender gets a notice, unless there is nobody to get it.
-func (q *queueRole) fail(out *outcome, e *envelope.Envelope, r *envelope.Result) {
-	e.ErrorLine = envelope.CleanErrorLine(r.Text)
+func (q *queueRole) fail(out *outcome, e *envelope.Envelope, text string) {
+	e.ErrorLine = envelope.CleanErrorLine(text)
 	if bounce.Wanted(e, envelope.BounceFailed) {
-		q.turnIntoNotice(out, e, envelope.BounceFailed, r)
+		q.turnIntoNotice(out, e, envelope.BounceFailed)
 		return
 	}
 	switch {
@@ -252,12 +252,11 @@ func (q *queueRole) fail(out *outcome, e *envelope.Envelope, r *envelope.Result)
 }
 
 // turnIntoNotice makes of an envelope the notice about it, in one durable step.
-func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind envelope.BounceType, r *envelope.Result) {
+func (q *queueRole) turnIntoNotice(out *outcome, e *envelope.Envelope, kind envelope.BounceType) {
 	n := *e
 	n.Type, n.BounceType = envelope.Bounce, kind
 	n.Retry = 0
 	n.LastBounce = time.Now()
-	n.Hostname = r.MTA // of a notice: who said it
 	q.stats.Counter(stats.QueueBounce).Add(1)
 	out.changes = append(out.changes, queue.Change{Op: queue.Update, Envelope: &n})
 	out.after = append(out.after, func() {
@@ -294,9 +293,8 @@ func (q *queueRole) expire(envs []*envelope.Envelope) {
 			q.remove(&out, e)
 			continue
 		}
-		e.LastTry = time.Now()
 		e.EscClass, e.EscCode = 5, 407
-		q.fail(&out, e, &envelope.Result{ID: e.ID, Status: envelope.PermFail, Text: bounce.ExpiredText(e.ErrorLine)})
+		q.fail(&out, e, bounce.ExpiredText(e.ErrorLine))
 	}
 	q.carryOut(&out)
 }

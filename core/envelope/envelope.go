@@ -130,6 +130,7 @@ type Envelope struct {
 	ORcpt      string // type;xtext, as received
 
 	ErrorLine string // last failure, at most MaxErrorLine octets, printable
+	Remote    string // name of the server that said it, "" when none did
 	EscClass  uint8  // enhanced status of the last failure (RFC 3463): 4 or 5
 	EscCode   uint16 // subject*100 + detail of the enhanced status
 

@@ -68,6 +68,7 @@ func (e *Envelope) AppendText(b []byte) ([]byte, error) {
 	w.str("hostname", e.Hostname)
 	w.str("username", e.Username)
 	w.str("errorline", CleanErrorLine(e.ErrorLine))
+	w.str("remote-mta", e.Remote)
 	w.str("sockaddr", e.Sockaddr)
 	w.address("sender", e.Sender)
 	w.address("rcpt", e.Rcpt)
@@ -227,6 +228,8 @@ func (e *Envelope) set(field, value string) (err error) {
 		e.Username = value
 	case "errorline":
 		e.ErrorLine = value
+	case "remote-mta":
+		e.Remote = value
 	case "sockaddr":
 		e.Sockaddr = value
 	case "sender":

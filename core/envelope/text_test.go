@@ -19,12 +19,13 @@ func full() *Envelope {
 		Notify: NotifyFailure | NotifyDelay, Ret: "HDRS", EnvID: "QQ314159", ORcpt: "rfc822;r@example.com",
 		ErrorLine: "451 4.7.1 try: later", EscClass: 4, EscCode: 701, MDAUser: "joe", MDASubaddress: "list", MDAExec: "|cat >x",
 		BounceType: BounceDelayed, BounceTTL: time.Hour, BounceDelay: 4 * time.Hour,
+		Remote: "mx.example.com", Notice: 0x1a2b3c4d,
 	}
 }
 
 func TestRoundTrip(t *testing.T) {
 	null := full()
-	null.Sender, null.Type, null.BounceType, null.BounceTTL, null.BounceDelay = address.Address{}, MTA, 0, 0, 0
+	null.Sender, null.Type, null.BounceType, null.BounceTTL, null.BounceDelay, null.Notice = address.Address{}, MTA, 0, 0, 0, 0
 	null.LastTry, null.LastBounce = time.Time{}, time.Time{}
 	for _, want := range []*Envelope{full(), null} {
 		text, err := want.AppendText(nil)

@@ -496,7 +496,7 @@ func TestLMTP(t *testing.T) {
 		{Status: envelope.Delivered}, {Status: envelope.TempFail, EscCode: 202}, {Status: envelope.PermFail, EscCode: 101},
 		{Status: envelope.Delivered}, {Status: envelope.Delivered}} {
 		r := got[msg.Recipients[i].ID]
-		if r.Status != want.Status || want.EscCode != 0 && r.EscCode != want.EscCode || strings.Contains(r.Text, "\n") {
+		if r.Status != want.Status || want.EscCode != 0 && r.EscCode != want.EscCode || strings.Contains(r.Text, "\n") || !r.Final {
 			t.Errorf("recipient %d: %+v", i, r)
 		}
 	}
