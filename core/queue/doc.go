@@ -3,27 +3,67 @@
 //
 // # Durability
 //
-// What Store promises for the backend of OpenFS:
+// What Store promises for the backend of OpenFS; the tests cut the power at every operation, fail every
+// operation and kill the process at every operation to see that it is kept.
 //
-//   - When Commit returns nil, the message and all its envelopes are on stable storage.
-//     They are there after a power cut, and each of them is given by Load of the next start
-//     unless its removal was acknowledged.
-//   - When Apply returns nil, its changes are on stable storage, all of those of one call
-//     that concern one message together or, after a crash before it returned, none of them.
-//   - When Commit or Apply returns an error that Temporary reports as such, nothing was
-//     lost: what was queued before still is. Whether the change itself survives a crash is
-//     open. The caller says 4xx, and does a delivery's record again.
-//   - No message is ever seen in part.
-//   - Delivery is at least once. The only window for a duplicate lies between the moment a
-//     remote server or a mailbox has accepted a message and the moment our record of it is
-//     durable; and, as with every SMTP server, when a client did not hear our reply.
-//   - Nothing is deleted because it cannot be read: it goes to corrupt/ with the reason
-//     beside it and a line in the log.
+// What an answer means:
 //
-// It rests on what file systems promise: a file's octets are durable after it was synced, a
-// name after its directory was, and a rename takes place whole or not at all. A sync that
-// fails is never tried again and then believed (the kernel may have dropped the data and
-// forgotten the error): the segment it concerned is given up, all that waited for it are told.
+//   - Commit returned nil: the message and all its envelopes are on stable storage. They are there after
+//     a power cut, and each of them is given by Load of every later start until its removal was acknowledged.
+//   - Apply returned nil: its changes are on stable storage. An envelope whose removal was acknowledged
+//     never comes back.
+//   - Either was interrupted by a crash, or returned an error for which Temporary is true: what was asked is
+//     there after the next start or it is not, but never in part. Of a Commit that is the message with all its envelopes, of an
+//     Apply the changes of one message that follow each other. Until that start the store goes on as if it had
+//     not been asked. What was queued before is untouched. The caller says 4xx, or asks again.
+//   - Either returned another error: of this message nothing was changed; changes of other messages in the
+//     same Apply were made. After ErrNotFound of Apply all was done but what concerned envelopes that are gone.
+//   - Load gave an envelope: it is on stable storage, even when nobody was told so before the crash.
+//   - Discover returned nil: what it gave is on stable storage.
+//   - Close returned nil: all mail lies in files and the journal is empty.
+//   - Reserve, Create and what is written into the file of Create promise nothing: a restart forgets them.
+//
+// No message is ever given in part, and nothing is deleted because it cannot be read: it goes to corrupt/
+// with the reason beside it and a line in the log.
+//
+// Delivery is at least once. A duplicate can appear
+//
+//   - when a remote server or a mailbox has accepted a message and the power goes, the process dies or the
+//     disk refuses before Apply has made our record of it durable;
+//   - when a client did not hear our 250, as with every SMTP server. A Commit that failed with
+//     a temporary error and is found after the next start belongs here: the client was told 4xx and sent it again;
+//   - when the spool was put back from a copy, or the disk lost the record of a removal that it had
+//     acknowledged (a damaged segment).
+//
+// # What is synced when
+//
+//	open       journal/ queue/ incoming/ corrupt/ as names; every segment that is found, and the names in journal/
+//	Commit     a text that has a file: the file, then incoming/ ; then, as Apply, the record
+//	record     written at the end of the segment, one sync for all that wait; then they are answered.
+//	           The first record of a segment: the name of the segment before
+//	write-out  the files of a batch of messages, then the directories of these messages, their buckets and queue/ ;
+//	           only when all batches of a segment are safe is it removed, and journal/ synced before the next
+//	           segment is looked at. A text in incoming/ is moved after its new directory was made durable
+//	corrupt/   the copy or the second name, and the reason, before an envelope leaves the queue
+//	Discover   the files that it gives, their directory, its bucket and queue/
+//
+// A sync of a file that fails is never tried again and believed: the kernel may have dropped the data and
+// forgotten the error. In the journal the segment is given up, cut back to what was safe, and all that waited
+// are told. Of a text that came in, the Commit fails. When mail is written out, the segment stays and the
+// files are written anew, at first after 10 seconds, then ever more rarely. At a start the segments were read
+// before they are synced; when that fails it is logged, and what nobody was promised may still vanish. The sync of a
+// directory is tried again: what it covers is in the journal of the file system, which stops as a whole when it
+// cannot be written.
+//
+// # What the file system has to promise
+//
+// After a sync of a file its contents and length are durable, after one of a directory its names. A rename
+// within the file system takes place whole or not at all, also between directories. That is all: without a sync, contents may come back in any
+// mixture of old, new, zero and foreign octets, of any length, and names one by one; records carry a checksum, and files
+// mean nothing while the journal speaks of their message. A disk that acknowledges before its data is safe breaks the promise,
+// and nothing here can tell. File systems that cannot sync a directory (compat/fsync) keep it as far as they order names by themselves.
+//
+// One process at a time has the spool open: it holds the lock of the file lock (compat/filelock) until it closes the store or dies.
 //
 // # Layout
 //
@@ -34,6 +74,7 @@
 //	queue/XX/MSGID/EVPID                  one file an envelope, "field: value"
 //	incoming/MSGID                        large bodies: being streamed, or still in the journal's care
 //	corrupt/                              what could not be read
+//	lock                                  its lock is held while the store is open
 //
 // The journal is a redo log over the files. A commit is one record with the envelopes and a
 // small body in it; one writer joins all that wait into one write and one sync. When a segment
