@@ -128,8 +128,34 @@ func (q *queueRole) abandon() { q.next = nil }
 
 // load schedules what was queued before; mail is accepted meanwhile.
 func (q *queueRole) load() {
+	q.loadWith(q.store.Load)
+	s, ok := q.store.(unreadStore)
+	for wait := firstReread; ok && s.Unread() > 0; wait = min(2*wait, lastReread) {
+		select {
+		case <-time.After(wait):
+		case <-q.ctx.Done():
+			return
+		}
+		q.loadWith(s.LoadAgain)
+	}
+}
+
+// unreadStore is one whose disk may refuse to give a message, for a while or for good. Others are
+// not kept from their mail by it.
+type unreadStore interface {
+	Unread() int
+	LoadAgain(func(*envelope.Envelope) error) error
+}
+
+// Waits before what the disk did not give is tried again.
+const (
+	firstReread = time.Minute
+	lastReread  = time.Hour
+)
+
+func (q *queueRole) loadWith(load func(func(*envelope.Envelope) error) error) {
 	var notices []envelope.ID
-	err := q.store.Load(func(e *envelope.Envelope) error {
+	err := load(func(e *envelope.Envelope) error {
 		if e.Notice != 0 || e.Flags&envelope.BounceMessage != 0 && e.LastTry.IsZero() {
 			notices = append(notices, e.ID) // they depend on each other
 		} else {

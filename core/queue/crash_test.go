@@ -217,7 +217,7 @@ func cutsWanted(t *testing.T) int {
 		if os.Getenv("CUTS") != "" {
 			t.Fatal(err)
 		}
-		return 3000
+		return 1500
 	}
 	return n
 }

@@ -157,7 +157,7 @@ func (s *FS) Unlock(f func(*envelope.Envelope) error) error {
 			s.lock(id, err)
 			err = nil
 		default:
-			err = s.unread(id.Message(), err)
+			err = s.cannotLoad(id.Message(), err)
 		}
 		if err != nil {
 			return err

@@ -40,6 +40,7 @@ type FS struct {
 	mu        sync.RWMutex // never held while the disk is waited for
 	index     index
 	space     space
+	unread    unread
 	reserved  map[envelope.MessageID]bool     // true: being committed
 	closed    []*segment                      // to be written out, in order
 	recovered []envelope.MessageID            // in the index at start; until Load

@@ -51,9 +51,11 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 		return err
 	}
 	for _, id := range again {
-		if _, err := s.loadRecovered([]envelope.ID{id}, f); err != nil {
+		failed, err := s.loadRecovered([]envelope.ID{id}, f)
+		if err != nil {
 			return err
 		}
+		s.unread.add(failed...)
 	}
 	s.mu.Lock()
 	s.settled = nil
@@ -81,7 +83,7 @@ func (s *FS) loadRecovered(evps []envelope.ID, f func(*envelope.Envelope) error)
 	}
 	missing, err := s.missing(evps[0].Message())
 	if err != nil {
-		return evps, s.unread(evps[0].Message(), err)
+		return evps, s.cannotLoad(evps[0].Message(), err)
 	}
 	for _, id := range evps {
 		e, err := s.Envelope(id)
@@ -99,7 +101,7 @@ func (s *FS) loadRecovered(evps []envelope.ID, f func(*envelope.Envelope) error)
 			err = nil
 		case errors.As(err, &disk) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge):
 			failed = append(failed, id)
-			err = s.unread(id.Message(), err)
+			err = s.cannotLoad(id.Message(), err)
 		default:
 			err = s.dismiss(id, err)
 		}
@@ -116,14 +118,14 @@ func (s *FS) dismiss(id envelope.ID, reason error) error {
 		return nil // it is tried again at the next start
 	}
 	if err := s.Apply([]Change{{Op: Remove, ID: id}}); err != nil {
-		return s.unread(id.Message(), err)
+		return s.cannotLoad(id.Message(), err)
 	}
 	return nil
 }
 
-// unread tells that a message could not be loaded, which does not keep others from it. It fails
+// cannotLoad tells that a message could not be loaded, which does not keep others from it. It fails
 // when the reason is that the store is closed.
-func (s *FS) unread(id envelope.MessageID, err error) error {
+func (s *FS) cannotLoad(id envelope.MessageID, err error) error {
 	if s.isClosed() {
 		return ErrClosed
 	}
@@ -162,7 +164,15 @@ func (s *FS) missing(id envelope.MessageID) (bool, error) {
 func (s *FS) loadFiles(f func(*envelope.Envelope) error) error {
 	names, err := s.disk.ReadDir(queueDir)
 	if err != nil {
-		return err
+		names, err = s.disk.ReadDir(queueDir)
+	}
+	if err != nil {
+		if s.isClosed() {
+			return ErrClosed
+		}
+		s.log.Warnf("queue: %s cannot be loaded: %v", queueDir, err)
+		s.unread.addDir(queueDir)
+		return nil
 	}
 	var buckets []string
 	for _, name := range names {
@@ -180,19 +190,37 @@ func (s *FS) loadFiles(f func(*envelope.Envelope) error) error {
 	for _, l := range failed {
 		if l.id == 0 {
 			buckets = append(buckets, l.dir)
-			continue
-		}
-		if l := s.readMessage(l.id); l.err == nil {
-			err = s.takeIn(l, f)
-		} else if !errors.Is(l.err, fs.ErrNotExist) {
-			err = s.unread(l.id, l.err)
-		}
-		if err != nil {
+		} else if err := s.loadMessage(l.id, f); err != nil {
 			return err
 		}
 	}
-	_, err = s.loadBuckets(buckets, f)
+	return s.loadLast(buckets, f)
+}
+
+// loadLast reads buckets for the last time, for now.
+func (s *FS) loadLast(buckets []string, f func(*envelope.Envelope) error) error {
+	failed, err := s.loadBuckets(buckets, f)
+	for _, l := range failed {
+		if l.id == 0 {
+			s.unread.addDir(l.dir)
+		} else {
+			s.unread.add(envelope.NewID(l.id, 0))
+		}
+	}
 	return err
+}
+
+// loadMessage reads a message for the last time, for now.
+func (s *FS) loadMessage(id envelope.MessageID, f func(*envelope.Envelope) error) error {
+	l := s.readMessage(id)
+	switch {
+	case l.err == nil:
+		return s.takeIn(l, f)
+	case errors.Is(l.err, fs.ErrNotExist):
+		return nil
+	}
+	s.unread.add(envelope.NewID(id, 0))
+	return s.cannotLoad(id, l.err)
 }
 
 // loadBuckets reads buckets with several goroutines. It returns what the disk did not give.

@@ -374,8 +374,16 @@ func TestLoadGoesOn(t *testing.T) {
 			if got := loads(t, s); len(got) != want || seen == 0 {
 				t.Errorf("%s, for good %t: %d envelopes, %d failures", name, forGood, len(got), seen)
 			}
-			closeStore(t, s)
+			again := 0
+			count := func(*envelope.Envelope) error { again++; return nil }
+			if err := s.LoadAgain(count); err != nil || again > 0 || forGood != (s.Unread() > 0) {
+				t.Errorf("%s, for good %t: %d envelopes when it is tried again, %d are left, %v", name, forGood, again, s.Unread(), err)
+			}
 			d.refuseIf(nil)
+			if err := s.LoadAgain(count); err != nil || again != 8-want || s.Unread() > 0 {
+				t.Errorf("%s, for good %t: %d envelopes when it can be read, %d are left, %v", name, forGood, again, s.Unread(), err)
+			}
+			closeStore(t, s)
 			if got := loads(t, openMem(t, d)); len(got) != 8 {
 				t.Errorf("%s, for good %t: %d envelopes after the next start", name, forGood, len(got))
 			}

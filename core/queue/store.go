@@ -42,7 +42,7 @@ type Store interface {
 	// Load calls f for every envelope that was queued when the store was opened and was not
 	// removed since, in no order; to be called once. It ends with the first error of f,
 	// or when the store is closed or nothing can be listed. A message that the disk does not
-	// give is tried twice, logged and left for the next start. Times in the future are set to now: a clock was wrong when they were written.
+	// give is tried twice and logged, and left for FS.LoadAgain or the next start. Times in the future are set to now: a clock was wrong when they were written.
 	Load(f func(*envelope.Envelope) error) error
 
 	// Discover takes in what was put into the queue by hand for one message, and gives the

@@ -102,6 +102,7 @@ func (m *mutant) survive(t *testing.T, dir string) {
 	}
 	cmd := exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestPowerCut$", ".")
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CUTS=3000")
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err == nil:
