@@ -35,6 +35,11 @@ func (a *Agent) maildir(j *Job) error {
 	if err = a.fill(f, j); err == nil {
 		err = deliverAs(temp, final)
 	}
+	if errors.Is(err, fs.ErrNotExist) { // whoever made the maildir died before it was complete
+		if err = makeMaildir(dir); err == nil {
+			err = deliverAs(temp, final)
+		}
+	}
 	if err != nil {
 		_ = os.Remove(temp)
 	}

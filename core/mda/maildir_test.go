@@ -44,6 +44,20 @@ func TestMaildir(t *testing.T) {
 	}
 }
 
+// TestMaildirHalfMade: whoever made the maildir may have died at any moment of it.
+func TestMaildirHalfMade(t *testing.T) {
+	for _, have := range [][]string{{}, {"cur"}, {"tmp"}, {"cur", "tmp"}, {"new"}} {
+		dir := filepath.Join(t.TempDir(), "Maildir")
+		for _, name := range append([]string{""}, have...) {
+			if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantOutcome(t, fmt.Sprint(have), deliver(t, job(Maildir, dir, body)), envelope.Delivered, "")
+		onlyMessage(t, dir)
+	}
+}
+
 func TestMaildirNullSender(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "Maildir")
 	j := job(Maildir, dir, "Return-Path: <old@example.com>\n\nno final line end")
