@@ -1,5 +1,5 @@
 #!/bin/sh
-# End-to-end tests with real programs, as root on Debian: sh ci/e2e/run.sh [test flags]
+# End-to-end tests with real programs, as root on Debian: sh ci/e2e/run.sh [--package NAME] [test flags]
 #
 # Installs the programs, compiles everything, and then runs the tests in namespaces of their
 # own: no network but an empty loopback, a private /etc with the accounts of the tests, and
@@ -9,7 +9,8 @@ set -eu
 
 inside() {
 	top=$1
-	shift
+	source=$2
+	shift 2
 	mount --make-rprivate /
 	ip link set lo up
 	# An address that Postfix may call its own; the server under test and its peers use others.
@@ -54,10 +55,10 @@ inside() {
 	mount --rbind "$top/dev" /dev
 
 	cd "$top/run"
-	export GODWIT_E2E=1 GODWIT_E2E_BIN="$top/bin" GODWIT_E2E_TOP="$top" TMPDIR="$top/tmp"
+	export GODWIT_E2E=1 GODWIT_E2E_SOURCE="$source" GODWIT_E2E_BIN="$top/bin" GODWIT_E2E_TOP="$top" TMPDIR="$top/tmp"
 	# Not exec: this shell is process 1 here and has to wait for whoever is orphaned.
 	status=0
-	"$top/bin/e2e.test" -test.v -test.count=1 -test.timeout=20m "$@" || status=$?
+	"$top/bin/tests" -test.v -test.count=1 -test.timeout=30m "$@" || status=$?
 	return $status
 }
 
@@ -91,7 +92,7 @@ tables() {
 
 packages() {
 	want="postfix sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
-		sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
+		strace sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
 	missing=
 	for p in $want; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
@@ -128,6 +129,11 @@ if [ "$(id -u)" != 0 ]; then
 	echo "ci/e2e/run.sh has to run as root" >&2
 	exit 1
 fi
+package=e2e
+if [ "${1:-}" = --package ]; then # ci/torture lives in the same surroundings
+	package=$2
+	shift 2
+fi
 cd "$(dirname "$0")/../.."
 self=$(pwd)/ci/e2e/run.sh
 packages
@@ -139,10 +145,12 @@ export CGO_ENABLED=0
 mkdir "$top/bin" "$top/libexec"
 go build -trimpath -ldflags "-X main.version=e2e -X github.com/godwit-mta/godwit/platform.libexec=$top/libexec" -o "$top/bin/" ./cmd/...
 ln -s smtpctl "$top/bin/sendmail"
-go test -c -o "$top/bin/e2e.test" ./ci/e2e
-ln "$top/bin/e2e.test" "$top/libexec/table-test"
-sh "$self" --tables "$top" || echo "no table programs of others: the test of them is skipped" >&2
+go test -c -o "$top/bin/tests" "./ci/$package"
+ln "$top/bin/tests" "$top/libexec/table-test"
+if [ $package = e2e ]; then
+	sh "$self" --tables "$top" || echo "no table programs of others: the test of them is skipped" >&2
+fi
 status=0
 unshare --mount --net --uts --ipc --pid --fork --kill-child --mount-proc --propagation private \
-	sh "$self" --inside "$top" "$@" || status=$?
+	sh "$self" --inside "$top" "$PWD" "$@" || status=$?
 exit $status

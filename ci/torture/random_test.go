@@ -1,0 +1,162 @@
+package torture
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// injectors is how many clients there are.
+const injectors = 16
+
+// crowd offers messages until its stop is closed, and what it has begun until it is taken or
+// giveUp is closed.
+type crowd struct {
+	d            *server
+	j            *journal
+	largest      int
+	limit        int64 // messages, 0: as many as come
+	pause        time.Duration
+	stop, giveUp chan struct{}
+	n            atomic.Int64
+	running      sync.WaitGroup
+}
+
+func (c *crowd) start() {
+	for i := range injectors {
+		c.running.Go(func() { c.inject(i) })
+	}
+}
+
+func (c *crowd) inject(i int) {
+	for {
+		n := c.n.Add(1)
+		if c.limit > 0 && n > c.limit {
+			return
+		}
+		o := randomOffer(fmt.Sprintf("%d.%d", i, n), c.largest)
+		c.d.hand(c.j, o, way(i)%ways, c.giveUp)
+		select {
+		case <-c.stop:
+			return
+		case <-time.After(time.Duration(rand.Float64() * 2 * float64(c.pause))):
+		}
+	}
+}
+
+// drain lets the daemon deliver everything, and then gives what is wrong.
+func (d *server) drain(j *journal, limit time.Duration) {
+	d.t.Helper()
+	began, tried, seen := time.Now(), time.Now(), 0
+	empty := func() bool {
+		d.collect(j)
+		if time.Since(tried) > 500*time.Millisecond { // what was put off need not wait
+			tried = time.Now()
+			_, _ = d.ctl("schedule", "all")
+		}
+		out, err := d.ctl("show", "queue")
+		if err != nil || strings.TrimSpace(out) != "" || j.missing(d.addr, d.logged()) > 0 {
+			seen = 0
+			return false
+		}
+		seen++ // a queue that is being loaded looks empty
+		return seen > 5
+	}
+	if !within(limit, empty) {
+		out, err := d.ctl("show", "queue")
+		d.t.Errorf("after %v the queue is not empty: %v\n%s", limit, err, tail(out, 10))
+	}
+	d.t.Logf("drained in %v", time.Since(began).Round(10*time.Millisecond))
+}
+
+// verdict stops the daemon and reports what is wrong.
+func (d *server) verdict(j *journal) {
+	d.t.Helper()
+	d.stop()
+	d.settle(j)
+	mbox(j)
+	wrong := j.judge(d.addr, d.logged())
+	for i, text := range wrong {
+		if i == 20 {
+			d.t.Errorf("and %d more", len(wrong)-i)
+			break
+		}
+		d.t.Error(text)
+	}
+	for _, text := range d.leftovers() {
+		d.t.Errorf("I6: %s", text)
+	}
+	first, more := j.again()
+	d.t.Logf("%d deliveries, %d again, %d cut short, %d events", first, more, j.cut, len(j.events))
+}
+
+// leftovers gives the files that are in the spool when everything is delivered.
+func (d *server) leftovers() (list []string) {
+	for _, dir := range []string{"corrupt", "journal", "incoming", "queue/??/*"} {
+		if dir[0] != 'q' {
+			dir += "/*"
+		}
+		paths, _ := filepath.Glob(filepath.Join(d.spool, dir))
+		list = append(list, paths...)
+	}
+	return list
+}
+
+// TestControl: without faults everything comes exactly once.
+func TestControl(t *testing.T) {
+	w := newWorld(t)
+	d := w.server(t)
+	d.run()
+	d.ready()
+	c := &crowd{d: d, j: w.j, largest: scale(2<<20, 200<<10), limit: int64(scale(2000, 400)), stop: make(chan struct{}), giveUp: make(chan struct{})}
+	c.start()
+	c.running.Wait()
+	d.drain(w.j, time.Minute)
+	d.verdict(w.j)
+	for _, l := range w.j.letters {
+		for place, at := range l.got {
+			if len(at) != 1+l.drops[place] {
+				t.Errorf("%s came %d times to %s:\n%s", l.id, len(at), place, l.story())
+			}
+		}
+		if l.tries > 1 {
+			t.Errorf("%s was tried %d times:\n%s", l.id, l.tries, l.story())
+		}
+	}
+}
+
+// TestRandom: whatever is done to the daemon, nothing is lost.
+func TestRandom(t *testing.T) {
+	w := newWorld(t)
+	d := w.server(t)
+	must(t, os.Mkdir(d.spool, 0o711))
+	command(t, "mount", "-t", "tmpfs", "-o", "size=64m,mode=711", "tmpfs", d.spool)
+	t.Cleanup(func() { command(t, "umount", "-l", d.spool) })
+	d.run()
+	d.ready()
+	k := &killer{w: w, d: d, rng: rand.New(rand.NewPCG(*seed, 1))}
+	t.Logf("seed %d", *seed)
+	before := d.weight()
+	c := &crowd{d: d, j: w.j, largest: scale(2<<20, 200<<10), pause: time.Second * injectors / time.Duration(*rate),
+		stop: make(chan struct{}), giveUp: make(chan struct{})}
+	c.start()
+	length := *duration
+	if testing.Short() {
+		length = 20 * time.Second
+	}
+	k.until(time.Now().Add(length))
+	close(c.stop)
+	giveUp := time.AfterFunc(time.Minute, func() { close(c.giveUp) })
+	c.running.Wait()
+	giveUp.Stop()
+	d.drain(w.j, 2*time.Minute)
+	t.Logf("%d messages; processes before and after: %s, %s", len(w.j.letters), before, d.weight())
+	d.verdict(w.j)
+	t.Logf("done: %v; time from restart to banner: %v", k.done, k.waits)
+}
