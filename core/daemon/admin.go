@@ -115,6 +115,7 @@ func (d *dispatcherRole) admin(r *ipc.Request) {
 	case control.ResumeSMTP:
 		d.pauseSMTP(r, false)
 	case control.ShowStatus:
+		<-d.pauseKnown
 		r.Reply(&control.Status{SMTP: d.paused.Load()})
 	case control.Enqueue:
 		d.enqueue(r, req.UID)

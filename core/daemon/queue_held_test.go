@@ -302,3 +302,21 @@ func TestServerIsBack(t *testing.T) {
 		t.Errorf("it would have gone by itself: %s", entries[0].String())
 	}
 }
+
+// What waits because its way was not known goes as soon as other mail got through.
+func TestWayIsKnownAgain(t *testing.T) {
+	h := startHop(t, &hop{}, nil, false)
+	l := startWith(t, map[string]string{"secrets": "x y:z\n", "rmap": "a.example smtp://127.0.0.1:1\n"}, domainConf)
+	for i := range 3 {
+		l.mustSend("ann@example.net", []string{fmt.Sprintf("%d@c.example", i)}, "Subject: wait\r\n\r\n")
+		l.log.wait(t, 0, fmt.Sprintf(`mta delivery .* to=<%d@c.example> .* result="TempFail" stat="Cannot retrieve smarthost`, i))
+	}
+	l.states("pending", "pending", "pending")
+	l.table("rmap", fmt.Sprintf("c.example smtp://127.0.0.1:%d\n", h.port))
+	l.update("rmap")
+	l.mustSend("ann@example.net", []string{"new@c.example"}, "Subject: go\r\n\r\n")
+	l.states()
+	if got := h.take(); len(got) != 4 || got[0] != "new@c.example" {
+		t.Errorf("the server got %q", got)
+	}
+}

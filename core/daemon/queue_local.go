@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/config"
@@ -18,53 +17,9 @@ import (
 
 // Waits of local delivery.
 const (
-	agentIdle   = 5 * time.Second // an agent without work lives so long
 	agentStart  = 30 * time.Second
-	agentTurn   = 100 // deliveries, then it is another's turn when others wait
 	deliverWait = mda.DefaultLimit + 30*time.Second
 )
-
-// agents are the processes that deliver, one for each user who has mail now.
-type agents struct {
-	q       *queueRole
-	mu      sync.Mutex
-	byKey   map[agentKey]*agent
-	waiting []*agent // want a place
-	places  int      // taken
-	closing chan struct{}
-	once    sync.Once
-	running sync.WaitGroup // those with a place
-}
-
-// agentKey says what deliveries can share an agent. One for the system mailboxes has more
-// rights than one for other methods and runs no commands.
-type agentKey struct {
-	user     string
-	userBase string
-	mailbox  bool
-	commands bool
-}
-
-// agent is the line of deliveries of one user.
-type agent struct {
-	key  agentKey
-	jobs []delivery
-	turn int           // deliveries since it got its place
-	busy bool          // it has a place, or waits for one
-	more chan struct{} // there are jobs again
-	conn *ipc.Conn
-	info agentReply
-}
-
-// delivery is one envelope to be delivered.
-type delivery struct {
-	e *envelope.Envelope
-	a *config.Action
-}
-
-func (as *agents) init(q *queueRole) {
-	as.q, as.byKey, as.closing = q, make(map[agentKey]*agent), make(chan struct{})
-}
 
 // deliver puts a batch in the line of its user.
 func (q *queueRole) deliver(envs []*envelope.Envelope) {
@@ -82,113 +37,6 @@ func (q *queueRole) deliver(envs []*envelope.Envelope) {
 		key.commands = a.Method == config.MDACommand && e.MDAExec == "" || strings.HasPrefix(e.MDAExec, "|") || a.Wrapper != ""
 		q.agents.add(key, delivery{e, a})
 	}
-}
-
-func (as *agents) add(key agentKey, d delivery) {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	ag := as.byKey[key]
-	if ag == nil {
-		ag = &agent{key: key, more: make(chan struct{}, 1)}
-		as.byKey[key] = ag
-	}
-	ag.jobs = append(ag.jobs, d)
-	if !ag.busy {
-		ag.busy = true
-		as.waiting = append(as.waiting, ag)
-		as.fill()
-		return
-	}
-	select {
-	case ag.more <- struct{}{}:
-	default:
-	}
-}
-
-// fill gives free places to those that wait.
-func (as *agents) fill() {
-	most := max(1, as.q.settings().MDA.MaxSession)
-	for as.places < most && len(as.waiting) > 0 && !as.closed() {
-		ag := as.waiting[0]
-		as.waiting = as.waiting[1:]
-		as.places++
-		as.running.Go(func() { as.run(ag) })
-	}
-}
-
-// run is the life of an agent: it ends when there was nothing to do for a while, or when
-// others wait for its place.
-func (as *agents) run(ag *agent) {
-	for {
-		d, ok := as.next(ag)
-		if !ok {
-			break
-		}
-		as.q.hand([]envelope.Result{as.q.deliverOne(ag, d)})
-	}
-	if ag.conn != nil {
-		ag.conn.Close()
-	}
-}
-
-// next takes the next delivery; without one it gives the place back.
-func (as *agents) next(ag *agent) (delivery, bool) {
-	idle := time.NewTimer(agentIdle)
-	defer idle.Stop()
-	over := false
-	for {
-		as.mu.Lock()
-		if as.closed() {
-			as.mu.Unlock()
-			return delivery{}, false
-		}
-		if ag.turn >= agentTurn && len(as.waiting) > 0 && len(ag.jobs) > 0 {
-			ag.turn = 0
-			as.waiting = append(as.waiting, ag)
-			as.places--
-			as.fill()
-			as.mu.Unlock()
-			return delivery{}, false
-		}
-		if len(ag.jobs) > 0 {
-			d := ag.jobs[0]
-			ag.jobs = ag.jobs[1:]
-			ag.turn++
-			as.mu.Unlock()
-			return d, true
-		}
-		if over || len(as.waiting) > 0 {
-			delete(as.byKey, ag.key)
-			as.places--
-			as.fill()
-			as.mu.Unlock()
-			return delivery{}, false
-		}
-		as.mu.Unlock()
-		select {
-		case <-ag.more:
-		case <-idle.C:
-			over = true
-		case <-as.closing:
-			over = true
-		}
-	}
-}
-
-func (as *agents) closed() bool {
-	select {
-	case <-as.closing:
-		return true
-	default:
-		return false
-	}
-}
-
-// closeAll lets agents end what they are at. None gets a place after it.
-func (as *agents) closeAll() {
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	as.once.Do(func() { close(as.closing) })
 }
 
 // deliverOne makes one delivery through the agent and logs it.

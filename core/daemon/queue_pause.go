@@ -198,6 +198,7 @@ func setSuspended(e *envelope.Envelope, on bool) (was bool) {
 
 // pauseSMTP answers pause and resume of smtp. The queue keeps it.
 func (d *dispatcherRole) pauseSMTP(r *ipc.Request, on bool) {
+	<-d.pauseKnown
 	d.pausing.Lock()
 	defer d.pausing.Unlock()
 	if d.paused.Load() == on {
