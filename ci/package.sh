@@ -125,6 +125,7 @@ drwx------ _smtpq/_smtpq /var/spool/smtpd/journal
 drwx------ _smtpq/_smtpq /var/spool/smtpd/queue
 drwx------ _smtpq/_smtpq /var/spool/smtpd/incoming
 drwx------ _smtpq/_smtpq /var/spool/smtpd/corrupt
+drwx------ _smtpq/_smtpq /var/spool/smtpd/state
 drwxrwx--- root/_smtpq /var/spool/smtpd/offline
 TEXT
 }

@@ -216,7 +216,7 @@ func TestPauseSurvives(t *testing.T) {
 		}
 		c.Close()
 	}
-	text, err := os.ReadFile(filepath.Join(l.dir, "spool", "paused"))
+	text, err := os.ReadFile(filepath.Join(l.dir, "spool", "state", "paused"))
 	if want := "# what smtpctl(8) paused\nmda\nmta\nsmtp\n"; err != nil || string(text) != want {
 		t.Errorf("%q %v, want %q", text, err, want)
 	}

@@ -75,6 +75,7 @@
 //	incoming/MSGID                        large bodies: being streamed, or still in the journal's care
 //	corrupt/                              what could not be read
 //	lock                                  its lock is held while the store is open
+//	state/paused                          what smtpctl(8) has paused
 //
 // The journal is a redo log over the files. A commit is one record with the envelopes and a
 // small body in it; one writer joins all that wait into one write and one sync. When a segment

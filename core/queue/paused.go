@@ -11,8 +11,9 @@ import (
 
 // pausedFile holds what is paused, a word a line. pausedNew takes its place when it is whole.
 const (
-	pausedFile = "paused"
-	pausedNew  = "paused.new"
+	stateDir   = "state"
+	pausedFile = stateDir + "/paused"
+	pausedNew  = stateDir + "/paused.new"
 	maxPaused  = 4 << 10 // octets
 )
 
@@ -20,12 +21,26 @@ const (
 // after a restart. A line of the file is a word; what follows a # is a remark.
 type Paused struct{ disk disk }
 
-// OpenPaused opens the spool directory for that. It need not be locked: only the queue
-// process calls it.
+// OpenPaused opens the directory state of the spool for that, and makes it when it is missing
+// and can be made. It need not be locked: only the queue process calls it.
 func OpenPaused(dir string) (*Paused, error) {
 	d, err := openDisk(dir)
 	if err != nil {
 		return nil, err
+	}
+	return newPaused(d)
+}
+
+func newPaused(d disk) (*Paused, error) {
+	if there, err := d.Exists(stateDir); err == nil && !there {
+		if err := d.Mkdir(stateDir); err != nil {
+			d.Close()
+			return nil, err
+		}
+		if err := d.SyncDir("."); err != nil {
+			d.Close()
+			return nil, err
+		}
 	}
 	return &Paused{d}, nil
 }
@@ -72,7 +87,7 @@ func (p *Paused) Write(words []string) error {
 		err = p.disk.Rename(pausedNew, pausedFile)
 	}
 	if err == nil {
-		err = p.disk.SyncDir(".")
+		err = p.disk.SyncDir(stateDir)
 	}
 	return err
 }

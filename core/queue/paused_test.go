@@ -27,13 +27,13 @@ func TestPaused(t *testing.T) {
 			t.Errorf("%v %v, want %v", got, err, want)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "paused"), []byte("mta # by hand\n\n  smtp mda"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "state", "paused"), []byte("mta # by hand\n\n  smtp mda"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := p.Read(); err != nil || !slices.Equal(got, []string{"mta", "smtp", "mda"}) {
 		t.Errorf("%v %v", got, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "paused"), make([]byte, 1<<20), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "state", "paused"), make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Read(); err == nil {
