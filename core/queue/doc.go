@@ -24,7 +24,10 @@
 //   - Reserve, Create and what is written into the file of Create promise nothing: a restart forgets them.
 //
 // No message is ever given in part, and nothing is deleted because it cannot be read: it goes to corrupt/
-// with the reason beside it and a line in the log.
+// with the reason beside it and a line in the log. What the disk does not give at a start keeps nothing else from
+// being served: a file is read again later (FS.LoadAgain), and of a segment with bad sectors the other
+// records are used and the segment is kept in corrupt/ instead of being removed. Only a segment of which
+// nothing or too little can be read stops the start, for that disk may be there the next time.
 //
 // Delivery is at least once. A duplicate can appear
 //
@@ -70,7 +73,7 @@
 // Below the spool directory, every directory 0700, every file 0600:
 //
 //	journal/NNNNNNNNNN-RRRRRRRRRRRRRRRR   segments; see record.go
-//	queue/XX/MSGID/message                the message, LF line ends
+//	queue/XX/MSGID/message                the message, LF line ends; message.enc when it is encoded
 //	queue/XX/MSGID/EVPID                  one file an envelope, "field: value"
 //	incoming/MSGID                        large bodies: being streamed, or still in the journal's care
 //	corrupt/                              what could not be read

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"testing"
 
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -256,32 +257,63 @@ func TestUnknownOperation(t *testing.T) {
 	}
 }
 
-// TestUnreadSegment reads from a disk that fails, at first or only behind a bad place: that is no
-// torn end.
+// TestUnreadSegment reads from a disk that gives the beginning only: with no record the scan fails, otherwise the
+// rest is damage.
 func TestUnreadSegment(t *testing.T) {
 	data, ends := testRecords(2)
 	for len(data) < 3*windowSize {
 		data = append(data, 0)
 	}
-	for _, good := range []int64{0, 1, windowSize} {
+	for good, want := range map[int64]int64{0: -1, 1: -1, windowSize: 2 * windowSize, 3*windowSize - badBlock: badBlock} {
 		seg := testSegment(data)
-		seg.f = &failing{seg.f, good}
+		seg.f = &failing{seg.f, good, 1 << 40}
 		found := 0
 		err := seg.scan(func(int64, *record) error { found++; return nil })
-		if !errors.Is(err, errFault) {
+		switch {
+		case want < 0 && !errors.Is(err, errFault):
 			t.Errorf("%d octets are read: %v, %d records up to %d", good, err, found, ends[1])
+		case want >= 0 && (err != nil || found != 2 || !seg.damaged || seg.unread != want):
+			t.Errorf("%d octets are read: %v, %d records, damaged %t, %d unread", good, err, found, seg.damaged, seg.unread)
+		}
+	}
+	data = append(data, make([]byte, maxBad*badBlock)...)
+	seg := testSegment(data)
+	seg.f = &failing{seg.f, windowSize, 1 << 40}
+	if err := seg.scan(func(int64, *record) error { return nil }); !errors.Is(err, errFault) {
+		t.Errorf("a disk that gives nothing: %v", err)
+	}
+}
+
+// TestBadSector has one block of a segment that cannot be read: what lies before and behind it is found, and the
+// segment is kept.
+func TestBadSector(t *testing.T) {
+	data, ends := testRecords(40)
+	for _, block := range []int64{0, 1, 20, (int64(len(data)) - 1) / badBlock} {
+		seg := testSegment(data)
+		seg.f = &failing{seg.f, block * badBlock, (block + 1) * badBlock}
+		var want, got []int64
+		begin := int64(0)
+		for _, end := range ends {
+			if int64(end) <= block*badBlock || begin >= (block+1)*badBlock {
+				want = append(want, begin)
+			}
+			begin = int64(end)
+		}
+		err := seg.scan(func(at int64, _ *record) error { got = append(got, at); return nil })
+		if err != nil || !slices.Equal(got, want) || !seg.damaged || seg.torn > 0 && block < 20 || seg.unread != badBlock {
+			t.Errorf("block %d: %v, %d records of %d, damaged %t, %d torn, %d unread", block, err, len(got), len(want), seg.damaged, seg.torn, seg.unread)
 		}
 	}
 }
 
-// failing is a file of which only the first octets can be read.
+// failing is a file of which a part cannot be read.
 type failing struct {
 	file
-	good int64
+	bad, good int64 // from the one up to the other
 }
 
 func (f *failing) ReadAt(b []byte, off int64) (int, error) {
-	if off+int64(len(b)) > f.good {
+	if off+int64(len(b)) > f.bad && off < f.good {
 		return 0, errFault
 	}
 	return f.file.ReadAt(b, off)

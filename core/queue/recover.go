@@ -34,6 +34,9 @@ func (s *FS) recover() (next uint32, err error) {
 		if err := seg.scan(func(at int64, r *record) error { return s.replay(seg, at, r) }); err != nil {
 			return 0, err
 		}
+		if seg.unread > 0 {
+			s.log.Warnf("queue: %s: the disk does not give %d octets", seg.name(), seg.unread)
+		}
 		if seg.damaged {
 			damaged = true
 			s.log.Warnf("queue: %s is damaged, mail may be lost; it will be kept in %s", seg.name(), corruptDir)

@@ -19,6 +19,7 @@ type segment struct {
 	f       file
 	size    int64 // end of what was synced or, of one that was read, of the last good record
 	damaged bool  // something that had been synced cannot be read
+	unread  int64 // octets that the disk does not give
 	torn    int64 // octets after the last good record that nobody was promised
 	touched map[envelope.MessageID]touch
 }
@@ -56,8 +57,8 @@ func parseSegmentName(name string) (*segment, bool) {
 // torn. A record that
 // is bad because the power went while it was written ends the segment: nobody was told that it
 // was kept. One that is bad although a later one tells that it had been synced is
-// damage: it is skipped, as is a whole one whose operations are not known. What the disk does not
-// give ends the scan with its error: it may be there the next time. The record's buffer holds header and operations and is valid in f only.
+// damage: it is skipped, as is a whole one whose operations are not known. What the disk does not give is
+// damage as well, if it is little; otherwise the scan ends with the error. The record's buffer holds header and operations and is valid in f only.
 func (s *segment) scan(f func(at int64, r *record) error) error {
 	size, err := s.f.Size()
 	if err != nil {
@@ -86,13 +87,18 @@ func (s *segment) scan(f func(at int64, r *record) error) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
-		if !synced {
+		if !synced && (next == 0 || len(w.bad) == 0) {
 			s.torn = size - at
 			break
 		}
 		s.damaged = true
 		at = next
 	}
+	if len(w.bad) > 0 && s.size == 0 {
+		return fmt.Errorf("%s: %w", s.name(), w.err)
+	}
+	s.unread = int64(len(w.bad)) * badBlock
+	s.damaged = s.damaged || len(w.bad) > 0
 	return nil
 }
 
@@ -174,6 +180,8 @@ type window struct {
 	size int64
 	buf  []byte
 	off  int64
+	bad  map[int64]bool // blocks that the disk does not give
+	err  error          // why
 }
 
 // at gives n octets at an offset; they are valid until the next call.
@@ -187,7 +195,11 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 			w.buf = make([]byte, want)
 		}
 		w.buf, w.off = w.buf[:want], off
-		if m, err := w.f.ReadAt(w.buf, off); m < want {
+		m, err := w.f.ReadAt(w.buf, off)
+		if m < want && err != nil && !errors.Is(err, io.EOF) {
+			m, err = w.rescue(off)
+		}
+		if m < want {
 			w.buf = w.buf[:0]
 			if err == nil {
 				err = io.ErrUnexpectedEOF
@@ -197,4 +209,40 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	}
 	i := int(off - w.off)
 	return w.buf[i : i+n : i+n], nil
+}
+
+// What of a segment cannot be read is skipped in blocks of badBlock octets, of which there may be maxBad: a
+// disk has bad sectors, but one that gives nothing is not there, and may be the next time.
+const (
+	badBlock = 4096
+	maxBad   = 256
+)
+
+// rescue reads the window in blocks, tries each again, and leaves zeros where the disk gives nothing.
+func (w *window) rescue(off int64) (int, error) {
+	for at := 0; at < len(w.buf); {
+		number := (off + int64(at)) / badBlock
+		b := w.buf[at:min(len(w.buf), int((number+1)*badBlock-off))]
+		if !w.bad[number] {
+			n, err := w.f.ReadAt(b, off+int64(at))
+			if n < len(b) && !errors.Is(err, io.EOF) {
+				n, err = w.f.ReadAt(b, off+int64(at))
+			}
+			switch {
+			case n == len(b):
+				at += n
+				continue
+			case errors.Is(err, io.EOF):
+				return at + n, io.ErrUnexpectedEOF
+			case len(w.bad) == maxBad:
+				return 0, err
+			case w.bad == nil:
+				w.bad = make(map[int64]bool)
+			}
+			w.bad[number], w.err = true, err
+		}
+		clear(b)
+		at += len(b)
+	}
+	return len(w.buf), nil
 }
