@@ -221,13 +221,13 @@ func (q *queueRole) resumeNotices(ids []envelope.ID) {
 	}
 }
 
-// stored reports whether a message is in the queue.
+// stored reports whether a message is in the queue, even if it cannot be read now.
 func (q *queueRole) stored(id envelope.MessageID) bool {
 	body, err := q.store.Body(id)
 	if err == nil {
 		body.Close()
 	}
-	return err == nil
+	return !errors.Is(err, queue.ErrNotFound)
 }
 
 func (q *queueRole) buildNotice(envs []*envelope.Envelope) ([]byte, error) {
