@@ -33,6 +33,7 @@ func backends() []backend {
 				closeStore(t, s)
 				return openMem(t, s.(*FS).disk.(*memDisk))
 			}},
+		{name: "program", open: func(t *testing.T) Store { return openSelf(t, t.TempDir()) }, again: reopenSelf},
 	}
 }
 
