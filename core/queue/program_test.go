@@ -125,7 +125,7 @@ func (v vice) start(p *selfServer) int {
 	case "exit":
 		return 3
 	case "silent":
-		select {}
+		time.Sleep(time.Hour)
 	case "garbage":
 		fmt.Println("Traceback (most recent call last):")
 	case "other":
@@ -155,7 +155,7 @@ func (v vice) do(p *selfServer, f []string) {
 		}
 		os.Exit(7)
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	case "garbage":
 		fmt.Println("\x00\xff|||")
 	case "huge":
@@ -173,7 +173,7 @@ func (v vice) do(p *selfServer, f []string) {
 		os.Exit(0)
 	case "half-hang":
 		fmt.Printf("%s-result|%s|ok|1000\nhalf", verb, id)
-		select {}
+		time.Sleep(time.Hour)
 	case "negative":
 		fmt.Printf("%s-result|%s|ok|-1\n", verb, id)
 	case "too-many":
@@ -182,7 +182,7 @@ func (v vice) do(p *selfServer, f []string) {
 		fmt.Printf("%s-result|%s|ok|1\nenvelope|0000000000000000|0\n", verb, id)
 	case "close":
 		os.Stdout.Close()
-		select {}
+		time.Sleep(time.Hour)
 	}
 	p.out.Flush()
 }

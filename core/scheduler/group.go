@@ -151,7 +151,7 @@ func (g *group) lane() int {
 // offer gives a group a seat when it has something to hand out.
 func (s *Scheduler) offer(n uint32) {
 	g := s.groups.at(n)
-	if !g.queued && s.eligible(g) {
+	if !g.queued && !s.follows && s.eligible(g) {
 		g.queued = true
 		g.seat++
 		s.turns[g.lane()].push(seat{n, g.seat})

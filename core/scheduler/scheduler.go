@@ -19,6 +19,14 @@ const (
 	kinds
 )
 
+// String gives the name of a kind.
+func (k Kind) String() string {
+	if k < kinds {
+		return [...]string{Local: "local", Relay: "relay", Bounce: "bounce"}[k]
+	}
+	return "unknown"
+}
+
 // State is where an entry is.
 type State uint8
 
@@ -88,6 +96,7 @@ type Scheduler struct {
 	suspect  int // in flight to destinations that were not reached last time
 	paused   [kinds]bool
 	counts   Counts
+	follows  bool // see follow
 }
 
 // New makes an empty scheduler. The clock is time.Now but for tests.
@@ -113,7 +122,7 @@ const maxLife = 10 * 365 * 24 * time.Hour
 
 // until turns a time into the scheduler's own, as of the last reading of the clock.
 func (s *Scheduler) until(t time.Time) time.Duration {
-	return s.elapsed + min(t.Sub(s.last), maxLife)
+	return s.elapsed + max(min(t.Sub(s.last), maxLife), -maxLife)
 }
 
 // set says when an entry is to be tried. That is at most MaxWait and its jitter away; for
