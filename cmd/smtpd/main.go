@@ -61,7 +61,7 @@ func limitProcessors(role daemon.Role) {
 	}
 }
 
-const usage = `usage: smtpd [-dFhnv] [-D macro=value] [-f file] [-P system] [-S spool] [-s socket] [-T trace]
+const usage = `usage: smtpd [-dFhnv] [-B backend=name] [-D macro=value] [-f file] [-P system] [-S spool] [-s socket] [-T trace]
 `
 
 // settings are what the command line says.
@@ -119,6 +119,8 @@ func commandLine(args []string) (*settings, error) {
 
 func (s *settings) option(o getopt.Option) error {
 	switch o.Letter {
+	case 'B':
+		return s.Backends.ParseBackend(o.Value)
 	case 'd':
 		s.foreground, s.Stderr = true, true
 	case 'F':

@@ -85,7 +85,8 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 			WarnIntervals: cfg.WarnIntervals, Bounce: cfg.Bounce, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
 			MTALimits: cfg.MTALimits, MTAMaxDeferred: cfg.MTAMaxDeferred, Schedule: cfg.Schedule, MaxBodyMemory: cfg.MaxBodyMemory,
 			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir,
-			Wrappers: cfg.Wrappers, SRS: cfg.SRS, DaemonUser: p.opts.Facts.Users.Daemon},
+			Wrappers: cfg.Wrappers, SRS: cfg.SRS, DaemonUser: p.opts.Facts.Users.Daemon,
+			Backends: p.opts.Backends, Spool: p.opts.Spool},
 	}, nil
 }
 

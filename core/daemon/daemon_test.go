@@ -98,7 +98,8 @@ type lab struct {
 	reload chan struct{}
 	stop   func() error
 
-	network *network // nil: the host's
+	network  *network // nil: the host's
+	backends Backends
 }
 
 func freePort(t *testing.T) int {
@@ -169,7 +170,7 @@ func (l *lab) launch() {
 	logger := trace.New(l.log)
 	opts := Options{Version: "test", ConfigFile: l.conf, Spool: filepath.Join(l.dir, "spool"),
 		Socket: filepath.Join(l.dir, "sock"), Facts: facts, Log: logger, Sink: l.log, InProcess: true,
-		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }, network: l.network}
+		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }, network: l.network, Backends: l.backends}
 	go func() { ended <- Run(ctx, opts) }()
 	l.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	select {

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/owner"
-	"github.com/godwit-mta/godwit/compat/reexec"
 	"github.com/godwit-mta/godwit/core/config"
-	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/table"
 )
 
@@ -40,36 +37,7 @@ func (l *lookupRole) openTables(s *lookupSettings) (*table.Set, error) {
 
 // startProgram has the parent start the program of a table.
 func (l *lookupRole) startProgram(ctx context.Context, generation uint64, name string) (io.ReadWriteCloser, error) {
-	var reply tableReply
-	files, err := l.m.parent.CallFiles(ctx, kindTableStart, &tableRequest{generation, name}, &reply)
-	if err != nil {
-		return nil, err
-	}
-	conn := &programSocket{parent: l.m.parent, id: reply.ID}
-	if len(files) != 1 {
-		for _, f := range files {
-			f.Close()
-		}
-		return nil, errors.New("the parent gave no socket")
-	}
-	if conn.UnixConn, err = reexec.Conn(files[0]); err != nil {
-		return nil, err
-	}
-	return conn, nil
-}
-
-// programSocket is the connection to the program of a table.
-type programSocket struct {
-	*net.UnixConn
-	parent *ipc.Conn
-	id     uint64
-}
-
-// Close closes the connection and has the parent end the program if that does not.
-func (c *programSocket) Close() error {
-	err := c.UnixConn.Close()
-	_ = c.parent.Send(kindTableStop, &tableStop{c.id})
-	return err
+	return l.m.openProgram(ctx, kindTableStart, &tableRequest{generation, name})
 }
 
 // openFile opens a file of a table. When only root may read it the parent opens it.

@@ -63,7 +63,8 @@ const (
 	kindRelay // relayTask
 
 	// queue -> parent
-	kindAgent // agentRequest; answer agentReply and a socket
+	kindAgent   // agentRequest; answer agentReply and a socket
+	kindBackend // backendRequest; answer programReply and a socket
 
 	// queue -> agent
 	kindDeliver // deliverRequest; answer mda.Outcome
@@ -73,8 +74,10 @@ const (
 
 	// lookup -> parent, for tables of a configuration that lookup holds
 	kindTableFile  // fileRequest; answer nil and a descriptor
-	kindTableStart // tableRequest; answer tableReply and a socket
-	kindTableStop  // tableStop
+	kindTableStart // tableRequest; answer programReply and a socket
+
+	// lookup or queue -> parent
+	kindProgramStop // programStop
 
 	// parent -> lookup
 	kindUserinfo // userinfoRequest; answer userinfoReply
@@ -389,11 +392,15 @@ type tableRequest struct {
 	Name       string
 }
 
-// tableReply comes with the socket to the program.
-type tableReply struct{ ID uint64 }
+// backendRequest asks for the program that the command line names for the queue, or for the
+// scheduler.
+type backendRequest struct{ Scheduler bool }
 
-// tableStop says that a program is not needed any more.
-type tableStop struct{ ID uint64 }
+// programReply comes with the socket to the program.
+type programReply struct{ ID uint64 }
+
+// programStop says that a program is not needed any more.
+type programStop struct{ ID uint64 }
 
 type userinfoRequest struct{ Table, User string }
 
@@ -489,4 +496,6 @@ type queueConfig struct {
 	Wrappers       []config.Wrapper
 	SRS            config.SRS
 	DaemonUser     string
+	Backends       Backends
+	Spool          string // as other processes see it
 }

@@ -24,7 +24,7 @@ func messages() []any {
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &reached{}, &smtpPause{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
-		&fileRequest{}, &tableRequest{}, &tableReply{}, &tableStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
+		&fileRequest{}, &tableRequest{}, &backendRequest{}, &programReply{}, &programStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
 		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
 		&control.Text{}, &control.Stats{}, &control.Status{}, &control.QueuePage{},
 	}

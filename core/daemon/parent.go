@@ -22,7 +22,8 @@ type Options struct {
 	Spool      string // directory of the queue
 	Socket     string // path of the control socket
 	PidFile    string // "" for none
-	Stderr     bool   // members log to standard error
+	Backends   Backends
+	Stderr     bool // members log to standard error
 	PausedMDA  bool
 	PausedMTA  bool
 	PausedSMTP bool
@@ -77,6 +78,9 @@ func Run(ctx context.Context, opts Options) error {
 	if p.users, err = p.accounts(); err != nil {
 		return err
 	}
+	if err := p.checkBackends(); err != nil {
+		return err
+	}
 	if err := p.directories(); err != nil {
 		return err
 	}
@@ -93,6 +97,7 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	defer p.removePid()
 	p.log.Infof("info: Godwit %s starting", opts.Version)
+	p.sayBackends()
 	defer p.log.Infof("Exiting")
 	return p.supervise(ctx, cfg)
 }

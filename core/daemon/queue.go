@@ -93,12 +93,9 @@ func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
 	}
 	s.srs = srsCodec(&s.SRS)
 	if q.store == nil {
-		store, err := queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree}, q.log)
-		if err != nil {
-			return fmt.Errorf("queue: %w", err)
+		if err := q.openBackends(s); err != nil {
+			return err
 		}
-		q.store = store
-		q.sched = scheduler.New(scheduler.Limits{}, time.Now)
 	}
 	q.next = s
 	return nil
@@ -227,15 +224,18 @@ func (q *queueRole) drain(ctx context.Context) {
 	q.stop() // settle records what is left and ends
 	q.running.Wait()
 	q.pauses.close()
+	q.sayLost()
 	if err := q.store.Close(); err != nil {
 		q.log.Warnf("queue: %v", err)
 	}
+	q.halt()
 }
 
 // Close is for the end without a drain: the journal keeps what it has.
 func (q *queueRole) Close() error {
 	q.stop()
 	q.agents.closeAll()
+	q.halt()
 	if s, ok := q.store.(interface{ Halt() error }); ok {
 		if err := s.Halt(); !errors.Is(err, queue.ErrClosed) {
 			return err

@@ -331,8 +331,8 @@ match from any for any action "out"
 	}
 }
 
-// program is a table program in the language of sh. It answers for every domain but slow.example.
-const program = `#!/bin/sh
+// relayProgram is a table program in the language of sh. It answers for every domain but slow.example.
+const relayProgram = `#!/bin/sh
 while IFS='|' read -r verb version time name request service id key; do
 	case "$verb $version $request" in
 	"config ready "*) echo 'register|relayhost'; echo 'register|ready' ;;
@@ -357,7 +357,7 @@ match from any for any action "out"
 		t.Fatal(err)
 	}
 	path := filepath.Join(l.dir, "libexec", "table-turtle")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(program, "RELAY", fmt.Sprint(h.port))), 0o700); err != nil {
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(relayProgram, "RELAY", fmt.Sprint(h.port))), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	l.begin()

@@ -33,8 +33,10 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.openTable(s, r) })
 	case r.Kind == kindTableStart && from == Lookup:
 		p.bounded(r, func() { p.startTable(s, r) })
-	case r.Kind == kindTableStop && from == Lookup:
-		p.stopTable(s, r)
+	case r.Kind == kindBackend && from == Queue:
+		p.bounded(r, func() { p.startBackend(s, r) })
+	case r.Kind == kindProgramStop && (from == Lookup || from == Queue):
+		stopProgram(s, from, r)
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { p.adminRequest(s, r) })
 	case r.Kind == kindStats && from == Control:

@@ -36,13 +36,13 @@ type set struct {
 	alive  sync.WaitGroup
 
 	granted  grants
-	programs tablePrograms
+	programs programs
 }
 
 // spawnSet starts the members, says hello to each and joins them with each other.
 func (p *parent) spawnSet() (*set, error) {
 	s := &set{members: make(map[Role]*child), died: make(chan death, 1), agents: make(map[*child]struct{}),
-		programs: tablePrograms{running: make(map[uint64]*tableProgram)}}
+		programs: programs{running: make(map[uint64]*runningProgram)}}
 	for _, role := range members() {
 		c, err := p.spawn(s, role)
 		if err != nil {

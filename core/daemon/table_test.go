@@ -202,7 +202,7 @@ func TestGrants(t *testing.T) {
 func TestTableStderr(t *testing.T) {
 	w := &watch{more: make(chan struct{})}
 	text := strings.Repeat("x", maxStderrLine+1) + "\n\n" + strings.Repeat("line\n", 10*mostStderrLines)
-	logStderr(trace.New(w), "t", io.NopCloser(strings.NewReader(text)))
+	logStderr(trace.New(w), "table \"t\"", io.NopCloser(strings.NewReader(text)))
 	if len(w.lines) != mostStderrLines+1 || len(w.lines[0]) != len(`table "t": `)+maxStderrLine || w.lines[1] != `table "t": x` {
 		t.Errorf("%d lines: %.60q", len(w.lines), w.lines)
 	}
@@ -234,16 +234,16 @@ func TestTableProgramPath(t *testing.T) {
 }
 
 func TestTooManyTablePrograms(t *testing.T) {
-	p := tablePrograms{running: make(map[uint64]*tableProgram)}
-	for id := range uint64(mostTablePrograms) {
-		p.running[id] = &tableProgram{}
+	p := programs{running: make(map[uint64]*runningProgram)}
+	for id := range uint64(mostPrograms) {
+		p.running[id] = &runningProgram{}
 	}
-	if _, _, err := p.start("t", exec.Command("/bin/false"), nil); err == nil || !strings.Contains(err.Error(), "more than 128") {
+	if _, _, err := p.start(Lookup, "t", exec.Command("/bin/false"), nil); err == nil || !strings.Contains(err.Error(), "more than 128") {
 		t.Errorf("one too many: %v", err)
 	}
 	clear(p.running)
 	p.end()
-	if _, _, err := p.start("t", exec.Command("/bin/false"), nil); !errors.Is(err, errEnding) {
+	if _, _, err := p.start(Lookup, "t", exec.Command("/bin/false"), nil); !errors.Is(err, errEnding) {
 		t.Errorf("after the end: %v", err)
 	}
 }

@@ -342,8 +342,8 @@ func (s *Program) Close() error {
 	return err
 }
 
-// Abort ends the program at once.
-func (s *Program) Abort() { s.prog.Close() }
+// Halt ends the program without another word.
+func (s *Program) Halt() { s.prog.Close() }
 
 // Body is of Store.
 func (s *Program) Body(id envelope.MessageID) (Body, error) {

@@ -87,7 +87,7 @@ func openVice(t *testing.T, dir, wrong string) (*self, error) {
 	if s.Program, err = OpenProgram(t.Context(), opts); err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { s.Abort(); s.alive.Wait() })
+	t.Cleanup(func() { s.Halt(); s.alive.Wait() })
 	return s, nil
 }
 

@@ -149,3 +149,9 @@ func (p *Program) Remove(r Range) (gone, doom []envelope.ID) {
 	p.tellOf(gone...)
 	return gone, doom
 }
+
+// SetLimits is of Backend. Of the limits only that of all envelopes in flight is kept.
+func (p *Program) SetLimits(l Limits) {
+	p.Scheduler.SetLimits(l)
+	p.changed(true)
+}
