@@ -29,6 +29,7 @@ type daemon struct {
 	sock   string
 	log    string   // path of what it writes to standard error
 	under  []string // a command and arguments under which it is started
+	args   []string // further ones of its own
 	addr   string   // answers with a banner when it is up; "" for none
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the parent has ended
@@ -69,7 +70,7 @@ func (d *daemon) run(args ...string) {
 	defer log.Close()
 	// The parent leads a process group of its own, so that a test can kill that.
 	words := append(slices.Clone(d.under), program("smtpd"), "-d", "-f", d.conf, "-S", d.spool, "-s", d.sock)
-	d.cmd = exec.Command("setsid", append(words, args...)...)
+	d.cmd = exec.Command("setsid", append(append(words, d.args...), args...)...)
 	d.cmd.Stderr = log
 	d.cmd.ExtraFiles = []*os.File{log, log} // a careless caller's, which nobody may keep
 	d.cmd.Dir = "/"

@@ -140,15 +140,27 @@ func (s *RAM) Commit(m *Message) error {
 	return nil
 }
 
-// Body is of Store.
+// Body is of Store. A long text is given as a file: what takes it may be another process.
 func (s *RAM) Body(id envelope.MessageID) (Body, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	msg := s.messages[id]
+	s.mu.Unlock()
 	if msg == nil {
 		return Body{}, ErrNotFound
 	}
-	return Body{Bytes: msg.body, Size: int64(len(msg.body))}, nil
+	if len(msg.body) <= smallBody {
+		return Body{Bytes: msg.body, Size: int64(len(msg.body))}, nil
+	}
+	name, f, err := nameless(s.dir)
+	if err != nil {
+		return Body{}, err
+	}
+	os.Remove(name)
+	if _, err := f.Write(msg.body); err != nil {
+		f.Close()
+		return Body{}, err
+	}
+	return Body{File: f, Size: int64(len(msg.body))}, nil
 }
 
 // Envelope is of Store.
