@@ -46,7 +46,8 @@ inside() {
 	# A /dev of our own: the test of the system's log makes /dev/log.
 	mkdir "$top/dev"
 	mount -t tmpfs -o mode=755 tmpfs "$top/dev"
-	for node in null zero full random urandom tty; do
+	for node in null zero full random urandom tty loop-control loop0 loop1 loop2 loop3 loop4 loop5 loop6 loop7; do
+		[ -e "/dev/$node" ] || continue
 		: > "$top/dev/$node"
 		mount --bind "/dev/$node" "$top/dev/$node"
 	done

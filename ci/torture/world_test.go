@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	inside(t)
 	w := &world{t: t, smtpd: program("smtpd"), sinks: make(map[string]*sink)}
-	w.j = newJournal(t, filepath.Join(t.TempDir(), "journal"))
+	w.j = newJournal(t, "/dev/shm/journal") // memory
 	w.resolve(true)
 	t.Cleanup(func() { w.resolve(false) })
 	for name, m := range map[string]manner{"127.0.0.2:25": kind, "127.0.0.3:25": busy, "127.0.0.8:25": strict, "127.0.0.5:25": rude,
