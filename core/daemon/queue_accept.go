@@ -144,7 +144,7 @@ func (q *queueRole) reserve(r *ipc.Request) {
 	}
 	if s, ok := q.store.(interface{ Room(int64) error }); ok && (req.Size > 0 || req.N <= 0) {
 		if err := s.Room(req.Size); err != nil {
-			r.Fail(err)
+			q.unready(r, err)
 			return
 		}
 	}
@@ -154,10 +154,18 @@ func (q *queueRole) reserve(r *ipc.Request) {
 	}
 	ids, err := q.store.Reserve(min(req.N, maxReserve))
 	if err != nil {
-		r.Fail(err)
+		q.unready(r, err)
 		return
 	}
 	r.Reply(&reserveReply{IDs: ids})
+}
+
+// unready says why no message can be begun. That the disk is full each session says itself.
+func (q *queueRole) unready(r *ipc.Request, err error) {
+	if !errors.Is(err, queue.ErrNoSpace) {
+		q.log.Warnf("queue: no message can be begun: %v", err)
+	}
+	r.Fail(err)
 }
 
 func (q *queueRole) bodyFile(r *ipc.Request) {
