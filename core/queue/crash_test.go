@@ -228,7 +228,7 @@ func TestPowerCut(t *testing.T) {
 	s := newSimulation(t, max(6, want/1000), 120)
 	for name, do := range scripts {
 		s.run(name, do)
-		for at := 1; s.kill(name, at, do); at += max(1, 60000/want) {
+		for at := 1; s.kill(name, at, do); at += max(1, 40-want/500) {
 		}
 	}
 	err := s.wait()
