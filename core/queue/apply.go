@@ -29,7 +29,7 @@ func (s *FS) Apply(changes []Change) error {
 			add()
 			err = s.appendRun(r, run)
 		}
-		if refused == nil {
+		if err != nil && (refused == nil || errors.Is(refused, ErrNotFound)) {
 			refused = err
 		}
 	}
@@ -54,8 +54,13 @@ func firstRun(changes []Change) []Change {
 // appendRun puts the changes of one message into a record, all or none.
 func (s *FS) appendRun(r *record, run []Change) error {
 	size, ops := len(r.buf), len(r.ops)
+	var skipped error
 	for _, c := range run {
 		err := s.appendChange(r, c)
+		if errors.Is(err, ErrNotFound) {
+			skipped = refusal(c, err)
+			continue
+		}
 		if err == nil && len(r.buf) > maxOps {
 			err = ErrTooMany
 		}
@@ -64,7 +69,7 @@ func (s *FS) appendRun(r *record, run []Change) error {
 			return refusal(c, err)
 		}
 	}
-	return nil
+	return skipped
 }
 
 func (s *FS) appendChange(r *record, c Change) error {
@@ -75,6 +80,9 @@ func (s *FS) appendChange(r *record, c Change) error {
 	if c.Op == Remove {
 		r.remove(id)
 		return nil
+	}
+	if s.absent(c.Op, id) {
+		return ErrNotFound
 	}
 	text, err := s.appendEnvelope(nil, c.Envelope)
 	if err != nil {
@@ -135,11 +143,36 @@ func checkID(id envelope.ID) error {
 	return nil
 }
 
+// absent reports whether an envelope cannot be changed, or a message not be added to, because
+// neither the journal speaks of it nor is there a file.
+func (s *FS) absent(op Op, id envelope.ID) bool {
+	if !s.stillFiled(id.Message()) {
+		return false // what follows from the record is known when it is written
+	}
+	name := envelopeFile(id)
+	if op == Add {
+		name = messageDir(id.Message())
+	}
+	found, err := s.disk.Exists(name)
+	return err == nil && !found
+}
+
+// nameEnvelope gives an envelope an id that no other of its message has.
 func (s *FS) nameEnvelope(e *envelope.Envelope) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	msg := s.index.messages[e.ID.Message()]
-	for uint32(e.ID) == 0 || msg != nil && msg.find(e.ID) >= 0 {
+	for uint32(e.ID) == 0 || s.named(e.ID) {
 		e.ID = envelope.NewID(e.ID.Message(), rand.Uint32())
 	}
+}
+
+func (s *FS) named(id envelope.ID) bool {
+	s.mu.RLock()
+	msg := s.index.messages[id.Message()]
+	known := msg != nil && (msg.find(id) >= 0 || msg.last(uint32(id)) != 0)
+	look := msg != nil && msg.unlisted || s.index.filed(id.Message())
+	s.mu.RUnlock()
+	if known || !look {
+		return known
+	}
+	found, err := s.disk.Exists(envelopeFile(id))
+	return found && err == nil
 }

@@ -39,22 +39,8 @@ func BenchmarkCommit(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 			b.StopTimer()
-			forget(b, s)
-			s.Close()
+			s.Halt()
 		})
-	}
-}
-
-// forget removes everything, so that nothing has to be written out.
-func forget(b *testing.B, s *FS) {
-	var changes []Change
-	for id, e := range s.index.messages {
-		for _, p := range e.evps {
-			changes = append(changes, Change{Op: Remove, ID: envelope.NewID(id, p.n)})
-		}
-	}
-	if err := s.Apply(changes); err != nil {
-		b.Fatal(err)
 	}
 }
 
@@ -73,10 +59,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.Run(kind, func(b *testing.B) {
 			dir := b.TempDir()
 			s := fill(b, dir, messages, kind == "files")
-			defer func() {
-				forget(b, s)
-				s.Close()
-			}()
+			defer s.Halt()
 			for b.Loop() {
 				before := heap()
 				d, err := openDisk(dir)
@@ -84,8 +67,10 @@ func BenchmarkLoad(b *testing.B) {
 					b.Fatal(err)
 				}
 				// not open: nothing is to be written out here
-				s := &FS{disk: d, now: s.now, settled: map[envelope.MessageID]struct{}{},
-					index: index{messages: map[envelope.MessageID]*entry{}, segs: map[uint32]*segment{}}}
+				s := &FS{disk: d, now: s.now, index: newIndex()}
+				if err := s.SetEncoding(Encoding{}); err != nil {
+					b.Fatal(err)
+				}
 				if _, err := s.recover(); err != nil {
 					b.Fatal(err)
 				}

@@ -124,6 +124,9 @@ func (s *FS) copyBody(name string, body Body) error {
 
 // textInJournal gives the text of an envelope that is in no file; nil: it is.
 func (s *FS) textInJournal(id envelope.ID) ([]byte, error) {
+	if err := s.complete(id.Message()); err != nil {
+		return nil, err
+	}
 	s.mu.RLock()
 	inJournal := false
 	if e := s.index.messages[id.Message()]; e != nil {

@@ -89,6 +89,8 @@
 //
 // # Memory
 //
-// About 100 octets for a message with one envelope, 16 for each envelope more. The text of
-// envelopes is not kept.
+// About 100 octets for a message with one envelope, 16 for each envelope more, as long as the journal
+// speaks of it. What lies in files alone costs nothing: the files say all. When the journal begins to speak
+// of such a message its directory is listed, at the latest when its segment is written out, and not
+// during recovery, so that the start does not wait for the files. The text of envelopes is not kept.
 package queue

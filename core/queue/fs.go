@@ -41,10 +41,9 @@ type FS struct {
 	index     index
 	space     space
 	unread    unread
-	reserved  map[envelope.MessageID]bool     // true: being committed
-	closed    []*segment                      // to be written out, in order
-	recovered []envelope.MessageID            // in the index at start; until Load
-	settled   map[envelope.MessageID]struct{} // what segments that went spoke of; until Load ends
+	reserved  map[envelope.MessageID]bool // true: being committed
+	closed    []*segment                  // to be written out, in order
+	recovered []envelope.MessageID        // in the index at start; until Load
 
 	codec    atomic.Pointer[codec]
 	decoding chan struct{}                  // one for each that decodes a message
@@ -87,9 +86,8 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 	opts.SegmentAge = cmp.Or(opts.SegmentAge, time.Minute)
 	s := &FS{
 		disk: d, log: log, opts: opts, now: time.Now,
-		index:    index{messages: make(map[envelope.MessageID]*entry), segs: make(map[uint32]*segment)},
+		index:    newIndex(),
 		reserved: make(map[envelope.MessageID]bool),
-		settled:  make(map[envelope.MessageID]struct{}),
 		decoding: make(chan struct{}, decoders),
 		kick:     make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}),
 	}
@@ -152,7 +150,7 @@ func (s *FS) claim(id envelope.MessageID, commit bool) error {
 	if reserved && (committing || !commit) {
 		return ErrExists
 	}
-	if !reserved && (s.index.messages[id] != nil || s.index.mentioned(id)) {
+	if !reserved && !s.index.filed(id) {
 		return ErrExists
 	}
 	s.reserved[id] = commit
@@ -269,7 +267,7 @@ func (s *FS) failed(seg *segment, r *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, o := range r.ops {
-		seg.touch(o.id.Message(), 0)
+		s.index.mayHave(seg, o)
 	}
 }
 

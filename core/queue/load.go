@@ -40,8 +40,17 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 	s.recovered = nil
 	s.mu.Unlock()
 	var again []envelope.ID
+	var unlisted []envelope.MessageID
 	for _, id := range recovered {
-		failed, err := s.loadRecovered(s.envelopes(id), f)
+		evps, err := s.envelopes(id)
+		if err != nil {
+			if err := s.cannotLoad(id, err); err != nil {
+				return err
+			}
+			unlisted = append(unlisted, id)
+			continue
+		}
+		failed, err := s.loadRecovered(evps, f)
 		if err != nil {
 			return err
 		}
@@ -57,22 +66,55 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 		}
 		s.unread.add(failed...)
 	}
+	for _, id := range unlisted {
+		if err := s.loadAnew(id, f); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
-	s.settled = nil
+	s.index.settled = nil
 	s.mu.Unlock()
 	return nil
 }
 
-// envelopes gives those of a message.
-func (s *FS) envelopes(id envelope.MessageID) (list []envelope.ID) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if e := s.index.messages[id]; e != nil {
-		for _, p := range e.evps {
-			list = append(list, envelope.NewID(id, p.n))
-		}
+// loadAnew gives what there is of a message now.
+func (s *FS) loadAnew(id envelope.MessageID, f func(*envelope.Envelope) error) error {
+	evps, err := s.envelopes(id)
+	if err != nil {
+		s.unread.add(envelope.NewID(id, 0))
+		return s.cannotLoad(id, err)
 	}
-	return list
+	failed, err := s.loadRecovered(evps, f)
+	s.unread.add(failed...)
+	return err
+}
+
+// envelopes gives those of a message.
+func (s *FS) envelopes(id envelope.MessageID) (list []envelope.ID, err error) {
+	if err := s.complete(id); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	filed := s.index.filed(id)
+	var evps []place
+	if e := s.index.messages[id]; e != nil {
+		evps = slices.Clone(e.evps)
+	}
+	s.mu.RUnlock()
+	if filed { // its segment was written out
+		e, _, err := s.list(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		evps = e.evps
+	}
+	for _, p := range evps {
+		list = append(list, envelope.NewID(id, p.n))
+	}
+	return list, nil
 }
 
 // loadRecovered gives envelopes of one message that was found in the journal. Those that the disk
@@ -146,7 +188,7 @@ func (s *FS) isClosed() bool {
 func (s *FS) missing(id envelope.MessageID) (bool, error) {
 	s.mu.RLock()
 	e := s.index.messages[id]
-	inFiles := e != nil && e.seg == inFile
+	inFiles := e != nil && e.seg == inFile || s.index.filed(id)
 	s.mu.RUnlock()
 	if !inFiles {
 		return false, nil
@@ -270,7 +312,7 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 				s.log.Warnf("queue: %s/%s is no part of the queue", dir, name)
 				continue
 			}
-			if s.known(id) {
+			if known, anew := s.known(id); known && !anew {
 				continue
 			}
 			l := s.readMessage(id)
@@ -290,17 +332,16 @@ func send(found chan<- *loaded, stop <-chan struct{}, l *loaded) bool {
 	}
 }
 
-// known reports whether the journal has or had something to say about a message: then its
-// files are not looked at.
-func (s *FS) known(id envelope.MessageID) bool {
+// known reports whether the journal has or had something to say about a message: then what was read in
+// its files means nothing. anew: it has to be loaded nevertheless, as it is now.
+func (s *FS) known(id envelope.MessageID) (known, anew bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.isKnown(id)
-}
-
-func (s *FS) isKnown(id envelope.MessageID) bool {
-	_, settled := s.settled[id]
-	return settled || s.index.messages[id] != nil || s.index.mentioned(id)
+	if e := s.index.messages[id]; e != nil {
+		return true, e.unloaded
+	}
+	anew, known = s.index.settled[id]
+	return known || s.index.mentioned(id), anew
 }
 
 // readMessage reads the envelopes of a message.
@@ -347,23 +388,19 @@ func (s *FS) readEnvelopes(l *loaded) error {
 	return nil
 }
 
-// takeIn puts a message that was read into the index, unless the journal got to know it
-// in the meantime. An envelope that cannot be read stays in the index, and with it the message,
-// until it is safe in corrupt/.
+// takeIn gives the envelopes of a message that was read, unless the journal got to know it in the
+// meantime. An envelope that cannot be read stays where it is, and with it the message, until it is
+// safe in corrupt/.
 func (s *FS) takeIn(l *loaded, f func(*envelope.Envelope) error) error {
-	s.mu.Lock()
-	known := s.isKnown(l.id)
-	if !known && len(l.e.evps) > 0 {
-		s.index.messages[l.id] = l.e
-	}
-	s.mu.Unlock()
-	if known {
+	switch known, anew := s.known(l.id); {
+	case anew:
+		return s.loadAnew(l.id, f)
+	case known:
 		return nil
 	}
 	left := len(l.e.evps)
 	for id, err := range l.bad {
 		if s.quarantine(id, err) == nil {
-			s.forget(id)
 			left--
 		}
 	}
@@ -379,22 +416,6 @@ func (s *FS) takeIn(l *loaded, f func(*envelope.Envelope) error) error {
 		}
 	}
 	return nil
-}
-
-// forget takes an envelope whose file went to corrupt/ out of the index.
-func (s *FS) forget(id envelope.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.index.messages[id.Message()]
-	if e == nil {
-		return
-	}
-	if i := e.find(id); i >= 0 {
-		e.evps = slices.Delete(e.evps, i, i+1)
-	}
-	if len(e.evps) == 0 {
-		delete(s.index.messages, id.Message())
-	}
 }
 
 // setMessageAside moves the directory of a message without envelopes to corrupt/. It cannot be
@@ -463,23 +484,14 @@ func (s *FS) syncMessage(l *loaded) error {
 	return nil
 }
 
-// discover joins what was read to the index. Files of a message of which the journal still
-// speaks may be about to be removed: those are for the next time.
+// discover gives what was read. Files of a message of which the journal still speaks may be about to
+// be removed: those are for the next time.
 func (s *FS) discover(l *loaded) []*envelope.Envelope {
-	if s.index.mentioned(l.id) {
+	if !s.index.filed(l.id) {
 		return nil
 	}
-	e := s.index.messages[l.id]
-	if e == nil && len(l.evps) > 0 {
-		s.index.messages[l.id] = l.e
-		return l.evps
+	if s.index.settled != nil {
+		s.index.settled[l.id] = false // Load need not give it
 	}
-	var fresh []*envelope.Envelope
-	for i, env := range l.evps {
-		if e.find(env.ID) < 0 {
-			e.evps = append(e.evps, l.e.evps[i])
-			fresh = append(fresh, env)
-		}
-	}
-	return fresh
+	return l.evps
 }

@@ -158,6 +158,12 @@ func (n *node) set(name string, kid *node, m *move) {
 	}
 }
 
+func (d *memDisk) isOff() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.off
+}
+
 func (d *memDisk) Open(name string) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -24,19 +24,36 @@ func (s *FS) Body(id envelope.MessageID) (Body, error) {
 // stored gives the text of a message as it lies on the disk.
 func (s *FS) stored(id envelope.MessageID) (b Body, coded bool, err error) {
 	for range readTries {
+		if err = s.complete(id); err != nil {
+			return Body{}, false, err
+		}
 		s.mu.RLock()
 		e := s.index.messages[id]
 		var seg, off, size uint32
 		var f file
-		if e != nil {
+		filed := s.index.filed(id)
+		unlisted := e != nil && e.unlisted
+		if e != nil && !unlisted {
 			coded = e.coded
 			if seg, off, size = e.seg, e.off, e.size; seg != inFile {
 				f = s.index.segs[seg].f
 			}
 		}
 		s.mu.RUnlock()
+		if filed {
+			if b, coded, err = s.openFiled(id); s.stillFiled(id) {
+				return b, coded, err
+			}
+			b.Close()
+			err = ErrNotFound
+			continue
+		}
 		if e == nil {
 			return Body{}, false, ErrNotFound
+		}
+		if unlisted {
+			err = ErrNotFound
+			continue
 		}
 		if seg == inFile {
 			b, err = s.openBody(id, coded)
@@ -49,6 +66,24 @@ func (s *FS) stored(id envelope.MessageID) (b Body, coded bool, err error) {
 		}
 	}
 	return Body{}, false, err
+}
+
+// openFiled opens the text of a message of which the journal does not speak.
+func (s *FS) openFiled(id envelope.MessageID) (b Body, coded bool, err error) {
+	for _, coded := range [...]bool{false, true} {
+		b, err = s.openBody(id, coded)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return b, coded, err
+		}
+	}
+	return Body{}, false, ErrNotFound
+}
+
+// stillFiled reports whether what was read in the files of a message is all there is to know.
+func (s *FS) stillFiled(id envelope.MessageID) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.index.filed(id)
 }
 
 // openBody opens the file of a text; it moves from the second place to the first.
@@ -83,11 +118,16 @@ func (s *FS) Envelope(id envelope.ID) (*envelope.Envelope, error) {
 // text gives the text of an envelope.
 func (s *FS) text(id envelope.ID) (text []byte, err error) {
 	for range readTries {
+		if err = s.complete(id.Message()); err != nil {
+			return nil, err
+		}
 		s.mu.RLock()
 		var p place
 		var f file
 		e := s.index.messages[id.Message()]
-		found := e != nil
+		filed := s.index.filed(id.Message())
+		unlisted := e != nil && e.unlisted
+		found := e != nil && !unlisted
 		if found {
 			i := e.find(id)
 			if found = i >= 0; found {
@@ -97,6 +137,21 @@ func (s *FS) text(id envelope.ID) (text []byte, err error) {
 			}
 		}
 		s.mu.RUnlock()
+		if filed {
+			text, err = s.disk.ReadFile(envelopeFile(id), envelope.MaxText+maxGrowth)
+			if !s.stillFiled(id.Message()) {
+				err = ErrNotFound
+				continue
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				err = ErrNotFound
+			}
+			return text, err
+		}
+		if unlisted {
+			err = ErrNotFound
+			continue
+		}
 		if !found {
 			return nil, ErrNotFound
 		}

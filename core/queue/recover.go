@@ -48,6 +48,11 @@ func (s *FS) recover() (next uint32, err error) {
 	}
 	s.index.recovery = false
 	s.index.doomed = nil // the segments that are written out say the same
+	if damaged {
+		if err := s.completeAll(); err != nil {
+			return 0, err
+		}
+	}
 	if err := s.settleMessages(damaged); err != nil {
 		return 0, err
 	}
@@ -58,7 +63,7 @@ func (s *FS) recover() (next uint32, err error) {
 // and did not begin them. After damage what began them may be lost, so their files are kept.
 func (s *FS) settleMessages(damaged bool) error {
 	for id, e := range s.index.messages {
-		if len(e.evps) > 0 {
+		if len(e.evps) > 0 || e.unlisted {
 			s.recovered = append(s.recovered, id)
 			continue
 		}
@@ -111,22 +116,57 @@ func (s *FS) findSegments() ([]*segment, error) {
 	return segs, nil
 }
 
-// replay carries out a record. The first mention of a message that does not begin it
-// concerns one that was written out: its files say which envelopes it had. When they cannot be
-// listed the start fails: a message that is not in the index would be removed as one that went.
+// replay carries out a record. The first mention of a message that does not begin it concerns one
+// that was written out: its files say which envelopes it had. They are listed when somebody needs to
+// know, so that the start does not wait for it.
 func (s *FS) replay(seg *segment, at int64, r *record) error {
 	for _, o := range r.ops {
-		msg := o.id.Message()
-		if o.kind != opMessage && !s.index.mentioned(msg) {
-			seg.touch(msg, touchTrim)
-			e, _, err := s.list(msg)
-			if err == nil {
-				s.index.messages[msg] = e
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
 		s.index.apply(seg, at, r, o)
+	}
+	return nil
+}
+
+// complete lists the files of a message of which the journal speaks and that it did not begin, if
+// that was not done. Nobody changes them before.
+func (s *FS) complete(id envelope.MessageID) error {
+	s.mu.RLock()
+	e := s.index.messages[id]
+	done := e == nil || !e.unlisted
+	s.mu.RUnlock()
+	if done {
+		return nil
+	}
+	files, _, err := s.list(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		files, err = &entry{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index.messages[id] == e && e.unlisted {
+		s.index.complete(id, e, files)
+	}
+	return nil
+}
+
+// completeAll lists every message at once: after damage those that turn out to be empty are kept.
+func (s *FS) completeAll() error {
+	for id, e := range s.index.messages {
+		if !e.unlisted {
+			continue
+		}
+		if err := s.complete(id); err != nil {
+			return err
+		}
+		there, err := s.disk.Exists(messageDir(id))
+		if err != nil {
+			return err
+		}
+		if there && s.index.messages[id] == nil {
+			s.index.messages[id] = e // for settleMessages
+		}
 	}
 	return nil
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"io/fs"
 	"testing"
-	"time"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 )
 
 // TestUnlistedMessage fails to list a message that was written out and is spoken of in the
-// journal: the store must not start without it.
+// journal: the others are there, its segment stays, and the next start has it.
 func TestUnlistedMessage(t *testing.T) {
 	d := newMemDisk()
 	s := openMem(t, d)
@@ -24,17 +23,35 @@ func TestUnlistedMessage(t *testing.T) {
 	}
 	after := d.crashed(func() bool { return false })
 	after.refuse("readdir", messageDir(m.ID), errFault)
-	if s, err := open(after, Options{SegmentAge: time.Hour}, nil); !errors.Is(err, errFault) {
-		if err == nil {
-			s.Close()
-		}
-		t.Fatalf("opened without the message: %v", err)
+	s = openMem(t, after)
+	other := commit(t, s, []byte("other\n"), 1)
+	if got := loads(t, s); len(got) != 0 {
+		t.Errorf("loaded %v", got)
+	}
+	if n := s.Unread(); n != 1 {
+		t.Errorf("%d unread", n)
+	}
+	if _, err := s.Envelope(e.ID); !errors.Is(err, errFault) {
+		t.Errorf("an envelope of the message that cannot be listed: %v", err)
+	}
+	if err := s.flush(); !errors.Is(err, errFault) {
+		t.Errorf("written out: %v", err)
+	}
+	after.refuse("", "", nil)
+	n := 0
+	if err := s.LoadAgain(func(*envelope.Envelope) error { n++; return nil }); err != nil || n != 2 || s.Unread() != 0 {
+		t.Errorf("%d loaded again, %v", n, err)
+	}
+	after.refuse("readdir", messageDir(m.ID), errFault)
+	if err := s.Close(); !errors.Is(err, errFault) {
+		t.Errorf("closed: %v", err)
 	}
 	after.refuse("", "", nil)
 	s = openMem(t, after)
-	if got := loads(t, s); len(got) != 2 || got[e.ID].Retry != 1 {
+	if got := loads(t, s); len(got) != 3 || got[e.ID].Retry != 1 {
 		t.Errorf("loaded %v", got)
 	}
+	has(t, s, other, []byte("other\n"))
 	flush(t, s)
 	has(t, s, &Message{ID: m.ID, Envelopes: m.Envelopes[1:]}, []byte("body\n"))
 }

@@ -125,6 +125,10 @@ func (s *script) start() {
 	}
 	fired := s.fired
 	err = s.o.sees(s.s)
+	if s.d.isOff() {
+		clear(s.ids) // the process was killed while it loaded: what it saw says nothing
+		return
+	}
 	if s.note(nil); fired == s.fired {
 		s.note(err)
 	} else if err != nil {

@@ -45,8 +45,8 @@ type Store interface {
 	// give is tried twice and logged, and left for FS.LoadAgain or the next start. Times in the future are set to now: a clock was wrong when they were written.
 	Load(f func(*envelope.Envelope) error) error
 
-	// Discover takes in what was put into the queue by hand for one message, and gives the
-	// envelopes that were not known.
+	// Discover takes in what was put into the queue by hand for one message, and gives its
+	// envelopes. Some of them may have been given before.
 	Discover(id envelope.MessageID) ([]*envelope.Envelope, error)
 
 	// Close writes everything out: without an error the journal is empty afterwards.

@@ -47,7 +47,11 @@ func (s *FS) LoadAgain(f func(*envelope.Envelope) error) error {
 	ids, dirs := s.unread.take()
 	for _, id := range ids {
 		if uint32(id) == 0 {
-			if err := s.loadMessage(id.Message(), f); err != nil {
+			load := s.loadMessage
+			if known, _ := s.known(id.Message()); known {
+				load = s.loadAnew
+			}
+			if err := load(id.Message(), f); err != nil {
 				return err
 			}
 			continue

@@ -125,12 +125,7 @@ func (s *FS) removeSegment(seg *segment) (err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.settled != nil {
-		for id := range seg.touched {
-			s.settled[id] = struct{}{}
-		}
-	}
-	delete(s.index.segs, seg.number)
+	s.index.retired(seg)
 	s.closed = s.closed[1:]
 	return seg.f.Close()
 }
@@ -165,7 +160,7 @@ func (s *FS) snapshot(seg *segment, ids []envelope.MessageID) []spill {
 func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 	w := &batchWriter{disk: s.disk, dirs: make(map[string]bool)}
 	defer w.abort()
-	var failed error
+	ids, failed := s.listAll(ids)
 	done := make([]spill, 0, len(ids))
 	for _, m := range s.snapshot(seg, ids) {
 		var err error
@@ -191,6 +186,18 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 		}
 	}
 	return failed
+}
+
+// listAll lists the files of messages that were not listed yet. It gives those that are known now.
+func (s *FS) listAll(ids []envelope.MessageID) (listed []envelope.MessageID, failed error) {
+	for _, id := range ids {
+		if err := s.complete(id); err != nil {
+			failed = err
+			continue
+		}
+		listed = append(listed, id)
+	}
+	return listed, failed
 }
 
 // moved notes what lies in files now, unless it was changed or removed in the meantime.
