@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,10 +87,13 @@ func (c *client) showQueue(req *control.Request, out io.Writer) error {
 		if _, err := c.call(req, &page); err != nil {
 			return err
 		}
+		var lines bytes.Buffer
 		for i := range page.Entries {
-			if _, err := fmt.Fprintln(out, page.Entries[i].String()); err != nil {
-				return err
-			}
+			lines.WriteString(page.Entries[i].String())
+			lines.WriteByte('\n')
+		}
+		if _, err := lines.WriteTo(out); err != nil {
+			return err
 		}
 		if page.Next == 0 {
 			return nil

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/reexec"
@@ -207,29 +209,46 @@ func (q *queueRole) removeRange(rng scheduler.Range) int {
 	return len(gone) + len(doomed)
 }
 
-// page gives a part of the queue as show queue prints it.
+// pageReaders is how many goroutines read the envelopes of a page.
+const pageReaders = 4
+
+// page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
+// nothing behind.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
 	page := &control.QueuePage{}
 	infos := q.step(rng)
-	for _, info := range infos {
-		e, ok := q.flying(info.ID)
-		if !ok {
-			stored, err := q.store.Envelope(info.ID)
-			switch {
-			case err == nil:
-				e = *stored
-			case info.Reason == scheduler.NoHold:
-				continue
-			default: // it cannot be read, but it is there
-				e = envelope.Envelope{ID: info.ID}
+	entries := make([]control.QueueEntry, len(infos))
+	var readers sync.WaitGroup
+	for first := range min(pageReaders, len(infos)) {
+		readers.Go(func() {
+			for i := first; i < len(infos); i += pageReaders {
+				entries[i] = q.listed(&infos[i])
 			}
-		}
-		page.Entries = append(page.Entries, control.NewQueueEntry(&e, info, q.settings().QueueTTL))
+		})
 	}
+	readers.Wait()
+	page.Entries = slices.DeleteFunc(entries, func(e control.QueueEntry) bool { return e.ID == 0 })
 	if n := len(infos); n > 0 && infos[n-1].ID < rng.Last {
 		page.Next = infos[n-1].ID + 1
 	}
 	return page
+}
+
+// listed gives one line of show queue; without an ID: it is gone.
+func (q *queueRole) listed(info *scheduler.Info) control.QueueEntry {
+	e, ok := q.flying(info.ID)
+	if !ok {
+		stored, err := q.store.Envelope(info.ID)
+		switch {
+		case err == nil:
+			e = *stored
+		case info.Reason == scheduler.NoHold:
+			return control.QueueEntry{}
+		default: // it cannot be read, but it is there
+			e = envelope.Envelope{ID: info.ID}
+		}
+	}
+	return control.NewQueueEntry(&e, *info, q.settings().QueueTTL)
 }
 
 func (q *queueRole) showEnvelope(r *ipc.Request, id envelope.ID) {

@@ -9,6 +9,7 @@ import (
 	"github.com/godwit-mta/godwit/compat/diskfree"
 	"github.com/godwit-mta/godwit/compat/filelock"
 	"github.com/godwit-mta/godwit/compat/fsync"
+	"github.com/godwit-mta/godwit/compat/openat"
 )
 
 // disk is the part of a file system that the store uses, so that tests can break it. Names
@@ -40,7 +41,7 @@ type file interface {
 	Close() error
 }
 
-// osDisk is a directory of the real one. Names cannot lead out of it.
+// osDisk is a directory of the real one. Names that are written to cannot lead out of it.
 type osDisk struct {
 	root *os.Root
 	top  *os.File
@@ -95,27 +96,14 @@ func (d *osDisk) CreateShared(name string) (*os.File, error) {
 	return d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
+// ReadFile and ReadDir need one system call to open what os.Root opens with one for each directory on
+// the way. Nobody but the queue's user can put a link there.
 func (d *osDisk) ReadFile(name string, max int) ([]byte, error) {
-	f, err := d.root.Open(name)
-	if err != nil {
-		return nil, err
+	b, err := openat.ReadFile(d.top, name, max)
+	if err == nil && len(b) > max {
+		err = &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
 	}
-	defer f.Close()
-	buf := make([]byte, 2048)
-	for n := 0; ; {
-		m, err := f.Read(buf[n:])
-		n += m
-		switch {
-		case err == io.EOF:
-			return buf[:n], nil
-		case err != nil:
-			return nil, err
-		case n > max:
-			return nil, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
-		case n == len(buf):
-			buf = append(buf, make([]byte, len(buf))...)
-		}
-	}
+	return b, err
 }
 
 func (d *osDisk) Rename(old, new string) error { return d.root.Rename(old, new) }
@@ -124,7 +112,7 @@ func (d *osDisk) Remove(name string) error     { return d.root.Remove(name) }
 func (d *osDisk) Mkdir(name string) error      { return d.root.Mkdir(name, 0o700) }
 
 func (d *osDisk) ReadDir(name string) ([]string, error) {
-	f, err := d.root.Open(name)
+	f, err := openat.Open(d.top, name)
 	if err != nil {
 		return nil, err
 	}
