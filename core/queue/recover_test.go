@@ -42,11 +42,7 @@ func TestUnlistedMessage(t *testing.T) {
 	if err := s.LoadAgain(func(*envelope.Envelope) error { n++; return nil }); err != nil || n != 2 || s.Unread() != 0 {
 		t.Errorf("%d loaded again, %v", n, err)
 	}
-	after.refuse("readdir", messageDir(m.ID), errFault)
-	if err := s.Close(); !errors.Is(err, errFault) {
-		t.Errorf("closed: %v", err)
-	}
-	after.refuse("", "", nil)
+	closeStore(t, s)
 	s = openMem(t, after)
 	if got := loads(t, s); len(got) != 3 || got[e.ID].Retry != 1 {
 		t.Errorf("loaded %v", got)
