@@ -151,10 +151,17 @@ func (s *script) note(err error) bool {
 	case s.err != nil:
 	case !Temporary(err):
 		s.err = fmt.Errorf("not temporary: %w", err)
-	case !failed && !errors.Is(err, errCrash):
+	case !failed && !errors.Is(err, errCrash) && !s.d.dead():
 		s.err = fmt.Errorf("%w: %w", errHealthy, err)
 	}
 	return false
+}
+
+// dead reports whether the power is off, or the process was killed.
+func (d *memDisk) dead() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.off
 }
 
 // told is for what was asked of the store.
