@@ -19,7 +19,8 @@ type mutant struct {
 }
 
 // That files are renamed before their sync when they are written out is not among them: it does no harm as
-// long as the sync comes before the end of the segment, which is the truth until then.
+// long as the sync comes before the end of the segment, which is the truth until then. Nor is that the names of
+// segments are not synced at a start: each was before the first record was written.
 var mutants = []mutant{
 	{"the journal is not synced", "journal.go",
 		"err = j.cur.f.Sync()", "err = nil", false},
@@ -55,8 +56,6 @@ var mutants = []mutant{
 		"return d.SyncDir(\".\")", "return nil", false},
 	{"segments are not synced at a start", "recover.go",
 		"seg.f.Sync()", "error(nil)", false},
-	{"the names of segments are not synced at a start", "recover.go",
-		"if err := s.disk.SyncDir(journalDir); err != nil {\n\t\treturn 0, err", "if err := error(nil); err != nil {\n\t\treturn 0, err", true},
 	{"what is discovered is not synced", "load.go",
 		"err = f.Sync()", "err = nil", false},
 	{"the directory of what is discovered is not synced", "load.go",
