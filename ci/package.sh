@@ -117,6 +117,7 @@ l root/root /usr/bin/newaliases $2smtpctl
 -rw-r--r-- root/root /usr/share/man/man5/aliases.5.gz
 -rw-r--r-- root/root /usr/share/man/man5/table.5.gz
 -rw-r--r-- root/root /usr/share/man/man5/forward.5.gz
+-rw-r--r-- root/root /usr/share/man/man5/smtpd.queue.5.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-tables.7.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-backends.7.gz
 -rw-r--r-- root/root /usr/share/doc/godwit/copyright

@@ -100,6 +100,7 @@ func (e *Envelope) AppendText(b []byte) ([]byte, error) {
 			w.str("bounce-message", e.Notice.String())
 		}
 	}
+	w.others(e.Other)
 	if w.err == nil && e.Type.String() == "" {
 		w.err = errors.New("envelope without a type")
 	}
@@ -159,8 +160,61 @@ func (w *textWriter) time(field string, t time.Time) {
 	w.num(field, t.Unix())
 }
 
+// Limits of the fields that are kept although they are not known.
+const (
+	maxOtherFields = 32
+	maxOtherName   = 64      // octets
+	maxOtherText   = 8 << 10 // octets of all of them
+)
+
+// others writes the fields that are not known after all others.
+func (w *textWriter) others(list []Field) {
+	size := 0
+	for i, f := range list {
+		size += len(f.Name) + len(f.Value)
+		switch {
+		case i >= maxOtherFields || size > maxOtherText:
+			w.err = errors.New("too many unknown fields")
+			return
+		case !isFieldName(f.Name) || f.Value == "":
+			w.err = fmt.Errorf("invalid unknown field %q", f.Name)
+			return
+		}
+		w.str(f.Name, f.Value)
+	}
+}
+
+// isFieldName reports whether s is a name as OpenSMTPD's fields have it.
+func isFieldName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxOtherName
+}
+
+// keep takes a field that is not known.
+func (e *Envelope) keep(field, value string) error {
+	if !isFieldName(field) {
+		return errors.New("that is no name of a field")
+	}
+	size := len(field) + len(value)
+	for _, f := range e.Other {
+		size += len(f.Name) + len(f.Value)
+	}
+	if len(e.Other) >= maxOtherFields || size > maxOtherText {
+		return errors.New("unknown, and there are too many such")
+	}
+	if value != "" { // empty ones are not written
+		e.Other = append(e.Other, Field{field, value})
+	}
+	return nil
+}
+
 // Parse reads what AppendText wrote, and what OpenSMTPD of the same version wrote. Fields may
-// come in any order; one that is unknown, doubled, malformed or missing is an error.
+// come in any order. One that is doubled, malformed or missing is an error; one that is unknown is
+// kept for who knows it.
 func Parse(id ID, text []byte) (*Envelope, error) {
 	if len(text) > MaxText {
 		return nil, errors.New("envelope too large")
@@ -170,9 +224,12 @@ func Parse(id ID, text []byte) (*Envelope, error) {
 	for len(text) > 0 {
 		line, rest, ok := bytes.Cut(text, []byte{'\n'})
 		if !ok {
-			return nil, errors.New("last line is cut off")
+			return nil, errors.New("the last line has no end, it may be cut off")
 		}
 		text = rest
+		if bytes.HasSuffix(line, []byte{'\r'}) {
+			return nil, errors.New("lines end with CR LF, they must end with LF alone")
+		}
 		if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 			return nil, fmt.Errorf("control character in %q", line)
 		}
@@ -277,7 +334,7 @@ func (e *Envelope) set(field, value string) (err error) {
 	case "bounce-message":
 		e.Notice, err = ParseMessageID(value)
 	default:
-		err = errors.New("unknown")
+		err = e.keep(field, value)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ func full() *Envelope {
 		Notify: NotifyFailure | NotifyDelay, Ret: "HDRS", EnvID: "QQ314159", ORcpt: "rfc822;r@example.com",
 		ErrorLine: "451 4.7.1 try: later", EscClass: 4, EscCode: 701, MDAUser: "joe", MDASubaddress: "list", MDAExec: "|cat >x",
 		BounceType: BounceDelayed, BounceTTL: time.Hour, BounceDelay: 4 * time.Hour,
+		Other:  []Field{{"x-later", "a: b"}, {"y", "c"}},
 		Remote: "mx.example.com", Notice: 0x1a2b3c4d,
 	}
 }
@@ -65,7 +67,10 @@ func TestParseRefuses(t *testing.T) {
 		"empty":              "",
 		"no line end":        strings.TrimSuffix(least, "\n"),
 		"doubled field":      least + "ctime: 1\n",
-		"unknown field":      least + "colour: red\n",
+		"bad name of field":  least + "colour of it: red\n",
+		"long name of field": least + strings.Repeat("x", maxOtherName+1) + ": red\n",
+		"too many unknown":   least + numbered(maxOtherFields+1),
+		"too much unknown":   least + "x: " + strings.Repeat("y", maxOtherText) + "\n",
 		"no colon":           least + "helo\n",
 		"no name":            least + ": x\n",
 		"empty line":         least + "\n",
@@ -87,6 +92,44 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		if e, err := Parse(1<<32+1, []byte(text)); err == nil {
 			t.Errorf("%s: accepted as %+v", name, e)
+		}
+	}
+}
+
+// numbered gives n fields that nobody knows.
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "x-%d: %d\n", i, i)
+	}
+	return b.String()
+}
+
+// TestUnknownFields keeps fields of another version through a change.
+func TestUnknownFields(t *testing.T) {
+	text := "X-Later: a : b\n" + least + "new-time:17\nempty:\n" + numbered(maxOtherFields-2)
+	e, err := Parse(1<<32+1, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Retry, e.ErrorLine = 5, "451 later"
+	changed, err := e.AppendText(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "X-Later: a : b\nnew-time: 17\n" + numbered(maxOtherFields-2); !strings.HasSuffix(string(changed), want) {
+		t.Errorf("got\n%swant at the end\n%s", changed, want)
+	}
+	again, err := Parse(e.ID, changed)
+	if err != nil || !reflect.DeepEqual(e, again) {
+		t.Errorf("%+v, %v", again, err)
+	}
+	for _, bad := range []Field{{"a b", "c"}, {"a", ""}, {"a", "b\nc: d"}, {"", "x"}, {strings.Repeat("a", maxOtherName+1), "b"}, {"x", strings.Repeat("y", maxOtherText)}} {
+		e := full()
+		if e.Other = []Field{bad}; err == nil {
+			if text, err := e.AppendText(nil); err == nil {
+				t.Errorf("%q was written:\n%.200s", bad, text)
+			}
 		}
 	}
 }
@@ -156,6 +199,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(least))
 	f.Add([]byte(least + "errorline: a\xffb \u0085 c\nflags: tls tls new\n"))
 	f.Add([]byte(least + "helo: a\x00b\n"))
+	f.Add([]byte(least + "x-later: a\nX: b: c\n"))
 	f.Add([]byte(least + "esc-class: 0\nesc-code: 5\nbounce-type: failed\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := Parse(1<<32+1, text)
