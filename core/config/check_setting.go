@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -30,12 +31,12 @@ func (c *checker) checkSetting(d *directive) {
 	case "mta max-deferred":
 		cfg.MTAMaxDeferred = c.count(w)
 	case "queue compression":
-		cfg.QueueCompress = true
-	case "queue encryption":
-		cfg.QueueKey = "stdin"
-		if w.text != "" && w.text != "-" && !strings.EqualFold(w.text, "stdin") {
-			cfg.QueueKey = w.text
+		cfg.QueueCompress = cmp.Or(w.text, "gzip")
+		if !contains(queueCompressions, cfg.QueueCompress) {
+			c.rep.errorf(w.pos, suggest(w.text, queueCompressions), "%q is no method of compression: write gzip or zstd", w.text)
 		}
+	case "queue encryption":
+		c.checkQueueKeys(d)
 	case "queue max-body-memory":
 		cfg.MaxBodyMemory = c.size(w)
 	case "queue schedule":
@@ -60,6 +61,29 @@ func (c *checker) checkSetting(d *directive) {
 		for _, o := range d.options {
 			*c.limit(d.name, o.name) = c.count(o.arg)
 		}
+	}
+}
+
+// checkQueueKeys takes the keys of the queue. A word of the length of a key is one, as in OpenSMTPD.
+func (c *checker) checkQueueKeys(d *directive) {
+	c.cfg.QueueKeys = nil
+	for i, w := range d.args {
+		key := w.text
+		switch {
+		case key == "-" || strings.EqualFold(key, QueueKeyStdin):
+			key = QueueKeyStdin
+		case key == QueueKeyNone && i == 0, strings.HasPrefix(key, QueueKeyFile+"/"), len(key) == QueueKeySize:
+		case key == QueueKeyNone:
+			c.rep.errorf(w.pos, "", "\"none\" can only be the first key: write it first")
+		case strings.HasPrefix(key, "/"):
+			c.rep.errorf(w.pos, QueueKeyFile+key, "a key has %d characters, this one has %d: write a key, file:/PATH or stdin", QueueKeySize, len(key))
+		default:
+			c.rep.errorf(w.pos, "", "a key has %d characters, this one has %d: write a key, file:/PATH or stdin", QueueKeySize, len(key))
+		}
+		c.cfg.QueueKeys = append(c.cfg.QueueKeys, key)
+	}
+	if len(d.args) == 0 {
+		c.cfg.QueueKeys = []string{QueueKeyStdin}
 	}
 }
 

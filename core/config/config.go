@@ -20,8 +20,8 @@ type Config struct {
 	QueueTTL       time.Duration   // how long a message is tried
 	Schedule       []time.Duration // waits between attempts; empty: the usual ones
 	MaxBodyMemory  int64           // octets of messages under way that are kept in memory
-	QueueCompress  bool
-	QueueKey       string
+	QueueCompress  string          // "gzip" or "zstd"; empty: none
+	QueueKeys      []string        // see QueueKeyStdin; the first one encrypts, all decrypt
 	SRS            SRS
 	WarnIntervals  []time.Duration // delay notices
 	Bounce         Bounce
@@ -44,6 +44,14 @@ type Config struct {
 	Rules          []Rule
 	Unsupported    []Unsupported
 }
+
+// What QueueKeys may hold besides keys, which have QueueKeySize octets.
+const (
+	QueueKeyNone  = "none"  // as the first one: nothing is encrypted any more
+	QueueKeyStdin = "stdin" // a line of standard input
+	QueueKeyFile  = "file:" // before the path of a file that has a key on each line
+	QueueKeySize  = 32
+)
 
 // Unsupported is what keeps smtpd from starting although smtpd -n only warns of it: a
 // construct that is not carried out yet, or one that OpenSMTPD's own -n takes and that

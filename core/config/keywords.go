@@ -64,15 +64,16 @@ var (
 	bounceLimits = []string{"max-per-domain", "max-per-sender", "max-total"}
 	returnFull   = []string{ReturnAny, ReturnAuthenticated, ReturnNone}
 
-	dheModes   = []string{"auto", "legacy", "none"}
-	tableTypes = []string{"db", "file", "getpwnam", "static"}
+	dheModes          = []string{"auto", "legacy", "none"}
+	queueCompressions = []string{"gzip", "zstd"}
+	tableTypes        = []string{"db", "file", "getpwnam", "static"}
 )
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
 	words := []string{normalize, schedule, maxBodyMemory, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
-		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes,
+		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {
 		words = append(words, list...)
 	}

@@ -221,9 +221,12 @@ func (p *parser) parseQueue(d *directive) {
 		d.args = p.delays()
 	case "compression":
 		d.name = "queue compression"
+		if p.tok.kind == tString {
+			d.args = append(d.args, p.str("a method"))
+		}
 	case "encryption":
 		d.name = "queue encryption"
-		if p.tok.kind == tString {
+		for !p.failed && p.tok.kind == tString {
 			d.args = append(d.args, p.str("a key"))
 		}
 	case "ttl":

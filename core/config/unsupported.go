@@ -6,13 +6,11 @@ import "fmt"
 // the directive and of the option, then what is said about them. " alone" stands for no
 // table in an argument. When something is carried out, its line goes.
 var later = map[string]string{
-	"queue compression": `"queue compression"`,
-	"queue encryption":  `"queue encryption"`,
-	"proc":              `a filter process`,
-	"filter proc":       `a filter process`,
-	"filter proc-exec":  `a filter process`,
-	"filter chain":      `a chain of filters`,
-	"filter phase":      `a builtin filter`,
+	"proc":             `a filter process`,
+	"filter proc":      `a filter process`,
+	"filter proc-exec": `a filter process`,
+	"filter chain":     `a chain of filters`,
+	"filter phase":     `a builtin filter`,
 
 	"pki dhe auto":   `"dhe" other than none`,
 	"pki dhe legacy": `"dhe" other than none`,

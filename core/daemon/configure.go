@@ -68,6 +68,10 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	enc, err := encoding(cfg, &p.stdinKey)
+	if err != nil {
+		return nil, err
+	}
 	p.generation++
 	d, err := p.dispatcherPart(cfg, chains)
 	if err != nil {
@@ -86,7 +90,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 			MTALimits: cfg.MTALimits, MTAMaxDeferred: cfg.MTAMaxDeferred, Schedule: cfg.Schedule, MaxBodyMemory: cfg.MaxBodyMemory,
 			PausedMDA: p.opts.PausedMDA, PausedMTA: p.opts.PausedMTA, MailboxDir: p.opts.Facts.MailboxDir,
 			Wrappers: cfg.Wrappers, SRS: cfg.SRS, DaemonUser: p.opts.Facts.Users.Daemon,
-			Backends: p.opts.Backends, Spool: p.opts.Spool},
+			Backends: p.opts.Backends, Spool: p.opts.Spool, Encoding: enc},
 	}, nil
 }
 

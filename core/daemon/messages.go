@@ -9,6 +9,7 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/mta"
+	"github.com/godwit-mta/godwit/core/queue"
 	"github.com/godwit-mta/godwit/core/stats"
 )
 
@@ -498,4 +499,5 @@ type queueConfig struct {
 	DaemonUser     string
 	Backends       Backends
 	Spool          string // as other processes see it
+	Encoding       queue.Encoding
 }

@@ -25,6 +25,12 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 		_, _, err := readPKIs([]config.PKI{pki})
 		warn(pki.Pos, err)
 	}
+	for _, name := range cfg.QueueKeys {
+		if path, ok := strings.CutPrefix(name, config.QueueKeyFile); ok {
+			_, err := queueKeyFile(path)
+			warn(config.Pos{}, err)
+		}
+	}
 	for _, ca := range cfg.CAs {
 		if _, err := readPEM(ca.File); err != nil {
 			warn(ca.Pos, fmt.Errorf("ca %s: %w", ca.Name, err))

@@ -55,6 +55,7 @@ type parent struct {
 	forwards   forwardCache
 	admin      chan func() // runs in the parent's loop
 	failures   int
+	stdinKey   stdinKey
 	generation uint64 // of the configuration that was prepared last
 }
 

@@ -97,6 +97,9 @@ func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
 			return err
 		}
 	}
+	if err := q.canEncode(&s.Encoding); err != nil {
+		return err
+	}
 	q.next = s
 	return nil
 }
@@ -110,6 +113,7 @@ func (q *queueRole) activate() {
 	q.sched.SetLimits(cfg.limits())
 	q.bodies.limit(cfg.MaxBodyMemory)
 	if q.started {
+		q.encodeAs(cfg.Encoding)
 		q.running.Go(func() { q.review(old) })
 		q.nudge()
 		return
@@ -160,6 +164,7 @@ func (q *queueRole) loadWith(load func(func(*envelope.Envelope) error) error) {
 		}
 		return q.ctx.Err()
 	})
+	q.holdLocked()
 	q.resumeNotices(notices)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		q.log.Warnf("queue: %v", err)
@@ -382,6 +387,8 @@ func (q *queueRole) envelopes(ids []envelope.ID, expired bool) []*envelope.Envel
 			envs = append(envs, e)
 		case errors.Is(err, queue.ErrNotFound):
 			q.sched.Done(id)
+		case isLocked(err) && q.sched.Park(id, scheduler.NoKey):
+			q.log.Warnf("queue: envelope %s is held: %v", id, err)
 		default:
 			q.log.Warnf("queue: envelope %s: %v", id, err)
 			if expired { // it stays on the disk; nothing can be told to its sender

@@ -133,35 +133,11 @@ func (s *FS) lock(id envelope.ID, err error) {
 	}
 }
 
-// Locked gives the envelopes that Load did not give because their keys are missing.
+// Locked gives the envelopes that Load did not give because their keys are missing, once.
 func (s *FS) Locked() []envelope.ID {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return append([]envelope.ID(nil), s.locked...)
-}
-
-// Unlock calls f for the envelopes whose keys are there now, after SetEncoding.
-func (s *FS) Unlock(f func(*envelope.Envelope) error) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	ids := s.locked
 	s.locked = nil
-	s.mu.Unlock()
-	for _, id := range ids {
-		e, err := s.Envelope(id)
-		switch {
-		case err == nil:
-			err = f(e)
-		case errors.Is(err, ErrNotFound): // removed meanwhile
-			err = nil
-		case isLocked(err):
-			s.lock(id, err)
-			err = nil
-		default:
-			err = s.cannotLoad(id.Message(), err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return ids
 }
