@@ -23,10 +23,10 @@ const answerTime = time.Minute
 
 func (c *client) close() { c.conn.Close() }
 
-func (c *client) call(req *control.Request, reply any) ([]*os.File, error) {
+func (c *client) call(req *control.Request, reply any, with ...*os.File) ([]*os.File, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
-	files, err := c.conn.CallFiles(ctx, 1, req, reply)
+	files, err := c.conn.CallFiles(ctx, 1, req, reply, with...)
 	if errors.Is(err, ipc.ErrClosed) {
 		err = errors.New("smtpd closed the connection")
 	}

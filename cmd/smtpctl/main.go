@@ -65,6 +65,9 @@ func smtpctl(args []string) int {
 		case "makemap":
 			return makeMap(rest[1:])
 		}
+		if len(rest) > 1 && rest[0] == "queue" && rest[1] == "import" {
+			return importQueue(rest[2:], path)
+		}
 	}
 	return run(rest, path)
 }

@@ -30,6 +30,7 @@ func commands() []command {
 		{"queue action <msgid> <name>", QueueAction},
 		{"queue action all <name>", QueueAction},
 		{"queue action held <name>", QueueActionHeld},
+		{"queue import <directory>", QueueImport},
 		{"resume envelope <evpid>", ResumeEnvelope},
 		{"resume envelope <msgid>", ResumeEnvelope},
 		{"resume envelope all", ResumeEnvelope},
@@ -174,7 +175,7 @@ func (r *Request) set(word, arg string) (err error) {
 			return errors.New("invalid trace keyword: " + arg)
 		}
 		r.Name = arg
-	case "<name>", "<string>", "<file>":
+	case "<name>", "<string>", "<file>", "<directory>":
 		r.Name = arg
 	}
 	return err

@@ -37,6 +37,7 @@ const (
 	LogVerbose                    // nothing
 	Monitor                       // Stats
 	QueueAction                   // Count; Name of the action
+	QueueImport                   // Import; a pipe comes with it, see importing.go
 	QueueActionHeld               // Count; the same for those of the range that are held
 	Remove                        // Count
 	Schedule                      // Count

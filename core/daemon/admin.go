@@ -175,6 +175,8 @@ func (q *queueRole) admin(r *ipc.Request) {
 		r.Reply(&control.Status{MDA: q.sched.Paused(scheduler.Local), MTA: q.sched.Paused(scheduler.Relay)})
 	case control.PauseEnvelope, control.ResumeEnvelope:
 		q.suspend(r, rng, req.Op == control.PauseEnvelope)
+	case control.QueueImport:
+		q.importMessage(r)
 	case control.QueueAction, control.QueueActionHeld:
 		q.reassign(r, rng, req.Name, req.Op == control.QueueActionHeld)
 	case control.Schedule:

@@ -207,7 +207,11 @@ func (c *controlRole) pass(ctx context.Context, r *ipc.Request, req *adminReques
 		to = c.m.parent
 	}
 	var reply ipc.Raw
-	files, err := to.CallFiles(ctx, kindAdmin, req, &reply)
+	var with []*os.File
+	if req.Op == control.QueueImport {
+		with = r.Files()
+	}
+	files, err := to.CallFiles(ctx, kindAdmin, req, &reply, with...)
 	if err != nil {
 		r.Fail(err)
 		return

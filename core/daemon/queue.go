@@ -38,6 +38,7 @@ type queueRole struct {
 	flight   map[envelope.ID]*envelope.Envelope // handed out, without a result yet
 	charges  map[envelope.ID]*charge            // memory that they hold
 	agents   agents
+	imports  imports
 	bodies   bodies
 	pauses   pauses
 	reviews  sync.Mutex   // one review after the other
