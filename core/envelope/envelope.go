@@ -143,11 +143,8 @@ type Envelope struct {
 	BounceDelay time.Duration // delayed: how long it has been tried
 	Notice      MessageID     // the message that the notice is about to become, or 0
 
-	Other []Field // fields that this version does not know, in their order
+	Other string // the lines "field: value" that this version does not know
 }
-
-// Field is one line of an envelope that means something to another version.
-type Field struct{ Name, Value string }
 
 // Expires gives the time after which no attempt is made any more.
 func (e *Envelope) Expires() time.Time { return e.Created.Add(e.TTL) }

@@ -15,14 +15,14 @@ func TestManual(t *testing.T) {
 	_, example, _ := strings.Cut(string(page), ".Bd -literal\n")
 	example, _, _ = strings.Cut(example, ".Ed\n")
 	e, err := Parse(1<<32+1, []byte(example))
-	if err != nil || len(e.Other) > 0 {
+	if err != nil || e.Other != "" {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	if text, err := e.AppendText(nil); err != nil || string(text) != example {
 		t.Errorf("%v, written as\n%s", err, text)
 	}
 	all := full()
-	all.Other, all.Remote, all.Notice = nil, "mx", 7
+	all.Other, all.Remote, all.Notice = "", "mx", 7
 	text, err := all.AppendText(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -168,19 +168,15 @@ const (
 )
 
 // others writes the fields that are not known after all others.
-func (w *textWriter) others(list []Field) {
-	size := 0
-	for i, f := range list {
-		size += len(f.Name) + len(f.Value)
-		switch {
-		case i >= maxOtherFields || size > maxOtherText:
-			w.err = errors.New("too many unknown fields")
-			return
-		case !isFieldName(f.Name) || f.Value == "":
-			w.err = fmt.Errorf("invalid unknown field %q", f.Name)
+func (w *textWriter) others(lines string) {
+	n := 0
+	for line := range strings.Lines(lines) {
+		field, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		if n++; n > maxOtherFields || len(lines) > maxOtherText || !isFieldName(field) || value == "" || !strings.HasSuffix(line, "\n") {
+			w.err = errors.New("invalid unknown fields")
 			return
 		}
-		w.str(f.Name, f.Value)
+		w.str(field, value)
 	}
 }
 
@@ -199,15 +195,12 @@ func (e *Envelope) keep(field, value string) error {
 	if !isFieldName(field) {
 		return errors.New("that is no name of a field")
 	}
-	size := len(field) + len(value)
-	for _, f := range e.Other {
-		size += len(f.Name) + len(f.Value)
-	}
-	if len(e.Other) >= maxOtherFields || size > maxOtherText {
+	line := field + ": " + value + "\n"
+	if strings.Count(e.Other, "\n") >= maxOtherFields || len(e.Other)+len(line) > maxOtherText {
 		return errors.New("unknown, and there are too many such")
 	}
 	if value != "" { // empty ones are not written
-		e.Other = append(e.Other, Field{field, value})
+		e.Other += line
 	}
 	return nil
 }
