@@ -59,6 +59,7 @@ func described(t *testing.T) map[string]bool {
 		for item := range strings.SplitSeq(line, " , Ic ") {
 			item, _, _ = strings.Cut(item, " Ar ")
 			item, _, _ = strings.Cut(item, " Op")
+			item, _, _ = strings.Cut(item, " Oo")
 			first, rest, _ := strings.Cut(item, " ")
 			for last := range strings.SplitSeq(rest, " | ") { // pause mda | mta | smtp
 				set[strings.TrimSpace(first+" "+last)] = true
