@@ -12,7 +12,8 @@ const chunkSize = 512
 // index finds the slot of an id and walks the ids in order. It is a sorted list of sorted
 // chunks: 12 octets for an id, and an insertion moves one chunk's ids at most.
 type index struct {
-	chunks []*chunk // none is empty
+	chunks []*chunk      // none is empty
+	lasts  []envelope.ID // the last id of each, together, so that a search touches few pages
 	len    int
 }
 
@@ -30,12 +31,7 @@ func (c *chunk) last() envelope.ID { return c.ids[len(c.ids)-1] }
 
 // find gives the chunk in which id is or belongs, the position in it, and whether it is there.
 func (x *index) find(id envelope.ID) (i, j int, found bool) {
-	i, _ = slices.BinarySearchFunc(x.chunks, id, func(c *chunk, id envelope.ID) int {
-		if c.last() < id {
-			return -1
-		}
-		return 1
-	})
+	i, _ = slices.BinarySearch(x.lasts, id)
 	if i == len(x.chunks) {
 		return i, 0, false
 	}
@@ -51,13 +47,28 @@ func (x *index) get(id envelope.ID) (uint32, bool) {
 	return x.chunks[i].slots[j], true
 }
 
-// insert adds an id that is not there yet.
-func (x *index) insert(id envelope.ID, slot uint32) {
-	i, j, _ := x.find(id)
+// around gives the ids around a position that find gave for one that is not there,
+// 0 when there is none.
+func (x *index) around(i, j int) (before, after envelope.ID) {
+	if i < len(x.chunks) {
+		after = x.chunks[i].ids[j]
+	}
+	switch {
+	case j > 0:
+		before = x.chunks[i].ids[j-1]
+	case i > 0:
+		before = x.lasts[i-1]
+	}
+	return before, after
+}
+
+// insert adds an id that is not there yet at the position that find gave for it.
+func (x *index) insert(i, j int, id envelope.ID, slot uint32) {
 	switch {
 	case i == len(x.chunks) && (i == 0 || len(x.chunks[i-1].ids) == chunkSize):
 		// Ids that come in order fill their chunks instead of leaving halves behind.
 		x.chunks = append(x.chunks, newChunk())
+		x.lasts = append(x.lasts, id)
 	case i == len(x.chunks):
 		i--
 		j = len(x.chunks[i].ids)
@@ -70,6 +81,7 @@ func (x *index) insert(id envelope.ID, slot uint32) {
 	c := x.chunks[i]
 	c.ids = slices.Insert(c.ids, j, id)
 	c.slots = slices.Insert(c.slots, j, slot)
+	x.lasts[i] = c.last()
 	x.len++
 }
 
@@ -79,6 +91,7 @@ func (x *index) split(i int) {
 	right.slots = append(right.slots, left.slots[chunkSize/2:]...)
 	left.ids, left.slots = left.ids[:chunkSize/2], left.slots[:chunkSize/2]
 	x.chunks = slices.Insert(x.chunks, i+1, right)
+	x.lasts = slices.Insert(x.lasts, i, left.last())
 }
 
 // remove takes an id out, and joins chunks that have become small.
@@ -96,10 +109,14 @@ func (x *index) remove(id envelope.ID) {
 		c.ids = append(c.ids, next.ids...)
 		c.slots = append(c.slots, next.slots...)
 		x.chunks = slices.Delete(x.chunks, i+1, i+2)
+		x.lasts = slices.Delete(x.lasts, i+1, i+2)
 	}
 	if len(c.ids) == 0 {
 		x.chunks = slices.Delete(x.chunks, i, i+1)
+		x.lasts = slices.Delete(x.lasts, i, i+1)
+		return
 	}
+	x.lasts[i] = c.last()
 }
 
 // ascend calls f for the ids from first to last, in order, until f gives false. The index

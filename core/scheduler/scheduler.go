@@ -160,15 +160,16 @@ func (s *Scheduler) AddAll(entries []Entry) (n int) {
 }
 
 func (s *Scheduler) add(e Entry) bool {
-	if _, known := s.index.get(e.ID); known || e.ID == 0 || e.Kind >= kinds {
+	i, j, known := s.index.find(e.ID)
+	if known || e.ID == 0 || e.Kind >= kinds {
 		return false
 	}
 	s.now()
 	slot := s.alloc()
-	if !s.any(Of(e.ID.Message())) {
+	if before, after := s.index.around(i, j); before.Message() != e.ID.Message() && after.Message() != e.ID.Message() {
 		s.counts.Messages++
 	}
-	s.index.insert(e.ID, slot)
+	s.index.insert(i, j, e.ID, slot)
 	*s.at(slot) = entry{id: e.ID, group: s.join(e.Kind, e.Group)}
 	s.counts.Envelopes++
 	s.fill(slot, &e)
