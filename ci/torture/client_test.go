@@ -176,9 +176,14 @@ func (d *server) sendmail(j *journal, o *offer) answer {
 	return a
 }
 
-// hand offers a message until it is taken or refused for good, or until stop is closed.
+// patience is how long a message is offered, whatever is done to the daemon.
+const patience = 3 * time.Minute
+
+// hand offers a message until it is taken or refused for good, or until stop is closed. That
+// it is not taken at last is an error: the daemon has to recover.
 func (d *server) hand(j *journal, o *offer, w way, stop <-chan struct{}) answer {
 	o.of = d.addr
+	giveUp := time.After(patience)
 	for {
 		a := later
 		if w == sendmail {
@@ -192,6 +197,9 @@ func (d *server) hand(j *journal, o *offer, w way, stop <-chan struct{}) answer 
 		}
 		select {
 		case <-stop:
+			return a
+		case <-giveUp:
+			d.t.Errorf("%s is not taken within %v:\n%s", o.id, patience, o.story())
 			return a
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -46,11 +46,16 @@ func mbox(j *journal) {
 		return
 	}
 	for message := range strings.SplitSeq("\n"+strings.TrimSuffix(string(text), "\n"), "\nFrom ") {
-		_, message, ok := strings.Cut(message, "\n")
+		line, message, ok := strings.Cut(message, "\n")
 		if !ok {
 			continue
 		}
-		j.arrived("carol@mbox.test", []byte(message), "", time.Now(), true)
+		_, date, _ := strings.Cut(line, " ") // in seconds, which the oracle's slack allows for
+		when, err := time.ParseInLocation(time.ANSIC, date, time.Local)
+		if err != nil {
+			when = time.Now()
+		}
+		j.arrived("carol@mbox.test", []byte(message), "", when, true)
 	}
 	_ = os.Remove("/var/mail/carol")
 }

@@ -197,7 +197,7 @@ var failures = []struct {
 	{"agent", "renameat,renameat2,linkat,mkdirat", []string{"EIO", "ENOSPC"}},
 	{"dispatcher", "socket", []string{"EMFILE"}},
 	{"dispatcher", "accept4", []string{"EMFILE"}},
-	{"parent", "clone,clone3,vfork,pipe2", []string{"EMFILE"}},
+	{"parent", "pipe2,socketpair", []string{"EMFILE"}}, // without threads the run time of Go cannot go on
 }
 
 // TestErrors lets calls fail for a second while a message is offered and delivered; after that
