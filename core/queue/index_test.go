@@ -98,3 +98,22 @@ func TestChangeBeforeLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamedIsNotSeen checks that a text that is being streamed is nobody's message yet.
+func TestStreamedIsNotSeen(t *testing.T) {
+	s := openAt(t, t.TempDir())
+	loads(t, s)
+	id := reserve(t, s)
+	f, err := s.Create(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString("half a"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Body(id); !errors.Is(err, ErrNotFound) {
+		b.Close()
+		t.Errorf("a message that is being received: %v, want %v", err, ErrNotFound)
+	}
+}

@@ -71,7 +71,7 @@ func (s *FS) stored(id envelope.MessageID) (b Body, coded bool, err error) {
 // openFiled opens the text of a message of which the journal does not speak.
 func (s *FS) openFiled(id envelope.MessageID) (b Body, coded bool, err error) {
 	for _, coded := range [...]bool{false, true} {
-		b, err = s.openBody(id, coded)
+		b, err = openShared(s.disk, textFile(id, coded)) // not in incoming/: there it is not complete
 		if !errors.Is(err, fs.ErrNotExist) {
 			return b, coded, err
 		}
@@ -88,16 +88,21 @@ func (s *FS) stillFiled(id envelope.MessageID) bool {
 
 // openBody opens the file of a text; it moves from the second place to the first.
 func (s *FS) openBody(id envelope.MessageID, coded bool) (Body, error) {
-	f, err := s.disk.OpenShared(textFile(id, coded))
+	b, err := openShared(s.disk, textFile(id, coded))
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err = s.disk.OpenShared(incomingFile(id))
+		b, err = openShared(s.disk, incomingFile(id))
 	}
+	return b, err
+}
+
+func openShared(d disk, name string) (Body, error) {
+	f, err := d.OpenShared(name)
 	if err != nil {
 		return Body{}, err
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: textFile(id, coded), Err: fs.ErrInvalid}
+		err = &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
 	if err != nil {
 		f.Close()
