@@ -115,28 +115,19 @@ func (p *Program) changed(ok bool) bool {
 }
 
 // Suspend is of Backend.
-func (p *Program) Suspend(r Range) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.Scheduler.Suspend(r)
-	p.tellRange(r, nil)
-	return n
-}
+func (p *Program) Suspend(r Range) int { return p.changeRange(r, p.Scheduler.Suspend) }
 
 // Resume is of Backend.
-func (p *Program) Resume(r Range) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.Scheduler.Resume(r)
-	p.tellRange(r, nil)
-	return n
-}
+func (p *Program) Resume(r Range) int { return p.changeRange(r, p.Scheduler.Resume) }
 
 // Schedule is of Backend.
-func (p *Program) Schedule(r Range) int {
+func (p *Program) Schedule(r Range) int { return p.changeRange(r, p.Scheduler.Schedule) }
+
+// changeRange changes envelopes in the book and tells the program.
+func (p *Program) changeRange(r Range, change func(Range) int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := p.Scheduler.Schedule(r)
+	n := change(r)
 	p.tellRange(r, nil)
 	return n
 }
