@@ -19,8 +19,6 @@ var later = map[string]string{
 	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
 	"listen filter":              `"filter" on a listener`,
 	"listen proxy-v2":            `"proxy-v2" on a listener`,
-	"listen smtps verify":        `"smtps verify" on a listener`,
-	"listen tls-require verify":  `"tls-require verify" on a listener`,
 	"listen socket filter":       `"filter" on the socket`,
 
 	"action filter": `"filter" in a relay action`,

@@ -98,7 +98,7 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
 		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
-	verified := false
+	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })
 	for _, a := range cfg.Actions {
 		if a.Method != config.RelayMethod {
 			continue
@@ -132,8 +132,8 @@ func verifies(r *config.Relay) bool {
 	return mandatory && !r.NoVerify && r.CA == ""
 }
 
-// systemCAs gives the certificates of the system's authorities; none is not an error here,
-// because only relays that verify need them, and those say so.
+// systemCAs gives the certificates of the system's authorities; none is not an error here:
+// who needs them says so.
 func systemCAs(files []string) []byte {
 	for _, f := range files {
 		if pem, err := readPEM(f); err == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -320,5 +321,19 @@ func (s *dispatcherSettings) serverTLS(b *boundListener) (*tls.Config, error) {
 	}
 	c := &tls.Config{Certificates: own}
 	policy.Apply(c)
-	return c, nil
+	if b.TLSVerify {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		c.ClientCAs, err = s.clientCAs(b.CA)
+	}
+	return c, err
+}
+
+// clientCAs gives the authorities for the certificates of clients: those of a ca, otherwise
+// the system's.
+func (s *dispatcherSettings) clientCAs(ca string) (*x509.CertPool, error) {
+	pool, err := s.roots(ca)
+	if err == nil && pool.Equal(x509.NewCertPool()) {
+		err = errors.New("verify: the system has no certificate authorities: write \"ca NAME\"")
+	}
+	return pool, err
 }

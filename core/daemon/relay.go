@@ -130,7 +130,7 @@ func (d *dispatcherSettings) clientTLS(o *config.Relay) (*tls.Config, error) {
 	return c, nil
 }
 
-// roots gives the authorities that a relay trusts: those of its ca, otherwise the
+// roots gives the authorities that are trusted: those of a ca, otherwise the
 // system's.
 func (d *dispatcherSettings) roots(ca string) (*x509.CertPool, error) {
 	pem := d.SystemCAs

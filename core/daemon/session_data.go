@@ -100,7 +100,10 @@ func (s *mailSession) received(b []byte) []byte {
 		Ident: "Godwit", ESMTP: s.c.ESMTP(), ID: s.id.String(), Date: time.Now(),
 		Auth: s.user != "" || s.c.Local(), ShowAuth: s.l.ReceivedAuth, User: s.user}
 	if state := s.c.TLS(); state != nil {
-		r.TLS, r.Verified = smtp.TLSText(state), len(state.VerifiedChains) > 0
+		r.TLS = smtp.TLSText(state)
+	}
+	if cert := s.c.ClientCert(); cert != nil {
+		r.Verified, r.Cert = true, smtp.CertText(cert)
 	}
 	if len(s.rcpts) == 1 {
 		r.For = s.complete(s.rcpts[0])

@@ -23,6 +23,7 @@ type Received struct {
 	ESMTP      bool
 	TLS        string // "TLSv1.3:TLS_AES_256_GCM_SHA384:256"; "" without TLS
 	Verified   bool   // the client showed a certificate that we trust
+	Cert       string // whose certificate that is
 	Auth       bool   // authenticated, or local
 	ShowAuth   bool   // tells it in words (received-auth)
 	User       string // for that
@@ -89,10 +90,16 @@ func (r *Received) appendTLS(b []byte) []byte {
 	}
 	b = append(b, " ("...)
 	b = appendWord(b, r.TLS)
-	if r.Verified {
-		return append(b, ":YES)"...)
+	if !r.Verified {
+		return append(b, ":NO)"...)
 	}
-	return append(b, ":NO)"...)
+	b = append(b, ":YES)"...)
+	if r.Cert != "" && !r.MaskSource {
+		b = append(b, "\n\t(client certificate "...)
+		b = appendComment(b, r.Cert)
+		b = append(b, ')')
+	}
+	return b
 }
 
 func (r *Received) appendAuth(b []byte) []byte {
@@ -115,6 +122,26 @@ func appendWord(b []byte, s string) []byte {
 		if c := s[i]; c < ' ' || c == 0x7f {
 			b = append(b, '?')
 		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}
+
+// maxComment bounds what appendComment takes, in octets.
+const maxComment = 256
+
+// appendComment appends s as a part of a comment (RFC 5322 section 3.2.2), without anything
+// that could end it.
+func appendComment(b []byte, s string) []byte {
+	if len(s) > maxComment {
+		s = s[:maxComment]
+	}
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c < ' ' || c >= 0x7f || c == '(' || c == ')' || c == '\\':
+			b = append(b, '?')
+		default:
 			b = append(b, c)
 		}
 	}

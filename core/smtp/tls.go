@@ -2,7 +2,9 @@ package smtp
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -70,7 +72,40 @@ func (c *Conn) handshake() error {
 	c.conn = conn
 	state := conn.ConnectionState()
 	c.t.Infof("smtp tls ciphers=%s", TLSText(&state))
+	if cert := verifiedCert(&state); cert != nil {
+		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
+	}
 	return nil
+}
+
+// ClientCert gives the certificate that the client showed and that was verified against
+// the authorities of the listener; nil without one.
+func (c *Conn) ClientCert() *x509.Certificate {
+	if state := c.TLS(); state != nil {
+		return verifiedCert(state)
+	}
+	return nil
+}
+
+func verifiedCert(state *tls.ConnectionState) *x509.Certificate {
+	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		return nil
+	}
+	return state.VerifiedChains[0][0]
+}
+
+// CertText names the holder of a certificate: the subject, or when that is empty the first
+// of the alternative names.
+func CertText(cert *x509.Certificate) string {
+	switch {
+	case len(cert.Subject.Names) > 0:
+		return cert.Subject.String()
+	case len(cert.DNSNames) > 0:
+		return cert.DNSNames[0]
+	case len(cert.EmailAddresses) > 0:
+		return cert.EmailAddresses[0]
+	}
+	return "serial number " + cert.SerialNumber.String()
 }
 
 func tlsReason(err error) string {
