@@ -4,6 +4,7 @@ package openat
 
 import (
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -21,14 +22,32 @@ func ReadFile(dir *os.File, name string, max int) ([]byte, error) {
 	return b, err
 }
 
-// Open opens a directory or a file to read.
-func Open(dir *os.File, name string) (f *os.File, err error) {
-	err = with(dir, name, 0, func(fd int) error {
-		f = os.NewFile(uintptr(fd), name)
-		return nil
+// Names gives the names in a directory, in no order.
+func Names(dir *os.File, name string) (names []string, err error) {
+	err = with(dir, name, unix.O_DIRECTORY, func(fd int) error {
+		defer unix.Close(fd)
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		for {
+			n := 0
+			err := retry(func() (err error) {
+				n, err = unix.ReadDirent(fd, *buf)
+				return err
+			})
+			if err != nil || n <= 0 {
+				return err
+			}
+			_, _, names = unix.ParseDirent((*buf)[:n], -1, names)
+		}
 	})
-	return f, err
+	return names, err
 }
+
+// buffers are what directories are read into.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 8<<10)
+	return &b
+}}
 
 // with calls f with a new descriptor.
 func with(dir *os.File, name string, flags int, f func(fd int) error) error {
@@ -54,7 +73,7 @@ func with(dir *os.File, name string, flags int, f func(fd int) error) error {
 }
 
 func readAll(fd, max int) ([]byte, error) {
-	b := make([]byte, min(2048, max+1))
+	b := make([]byte, min(1024, max+1))
 	for n := 0; ; {
 		m := 0
 		err := retry(func() (err error) {

@@ -3,9 +3,12 @@ package openat
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -61,16 +64,38 @@ func TestReadFile(t *testing.T) {
 	if _, err := ReadFile(dir, "a/b/link", 10); err == nil {
 		t.Error("a link was followed")
 	}
-	f, err := Open(dir, "a/b")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if names, err := f.Readdirnames(-1); len(names) != 5 || err != nil {
-		t.Errorf("%v, %v", names, err)
-	}
-	f.Close()
 	dir.Close()
 	if _, err := ReadFile(dir, "a/b/small", 10); err == nil {
 		t.Error("read below a closed directory")
+	}
+}
+
+func TestNames(t *testing.T) {
+	top := t.TempDir()
+	var want []string
+	for i := range 1000 { // more than one call gives
+		want = append(want, fmt.Sprintf("%04d%s", i, strings.Repeat("x", 40)))
+		if err := os.WriteFile(filepath.Join(top, want[i]), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(top, want[0]+"d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	want = slices.Insert(want, 1, want[0]+"d")
+	dir, err := os.Open(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for name, c := range map[string]struct {
+		names []string
+		err   error
+	}{".": {want, nil}, want[1]: {nil, nil}, want[0]: {nil, unix.ENOTDIR}, "none": {nil, fs.ErrNotExist}} {
+		names, err := Names(dir, name)
+		slices.Sort(names)
+		if !slices.Equal(names, c.names) || !errors.Is(err, c.err) {
+			t.Errorf("%s: %d names, %v", name, len(names), err)
+		}
 	}
 }

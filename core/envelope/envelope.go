@@ -4,6 +4,8 @@
 package envelope
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -25,9 +27,17 @@ func NewID(msg MessageID, n uint32) ID { return ID(msg)<<32 | ID(n) }
 // Message gives the message of an envelope.
 func (id ID) Message() MessageID { return MessageID(id >> 32) }
 
-func (id ID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+func (id ID) String() string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(id))
+	return hex.EncodeToString(b[:])
+}
 
-func (id MessageID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
+func (id MessageID) String() string {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(id))
+	return hex.EncodeToString(b[:])
+}
 
 // ParseID reads exactly 16 hexadecimal digits.
 func ParseID(s string) (ID, error) {

@@ -1,9 +1,9 @@
 package envelope
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -207,40 +207,37 @@ func (e *Envelope) keep(field, value string) error {
 
 // Parse reads what AppendText wrote, and what OpenSMTPD of the same version wrote. Fields may
 // come in any order. One that is doubled, malformed or missing is an error; one that is unknown is
-// kept for who knows it.
+// kept for who knows it. A queue is read at every start, so this copies the text once and makes nothing else.
 func Parse(id ID, text []byte) (*Envelope, error) {
 	if len(text) > MaxText {
 		return nil, errors.New("envelope too large")
 	}
 	e := &Envelope{ID: id}
-	seen := make(map[string]bool, 32)
-	for len(text) > 0 {
-		line, rest, ok := bytes.Cut(text, []byte{'\n'})
+	var room [maxFields]string
+	seen := room[:0]
+	for rest := string(text); rest != ""; {
+		line, after, ok := strings.Cut(rest, "\n")
 		if !ok {
 			return nil, errors.New("the last line has no end, it may be cut off")
 		}
-		text = rest
-		if bytes.HasSuffix(line, []byte{'\r'}) {
-			return nil, errors.New("lines end with CR LF, they must end with LF alone")
+		rest = after
+		field, value, err := splitLine(line)
+		if err != nil {
+			return nil, err
 		}
-		if bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			return nil, fmt.Errorf("control character in %q", line)
-		}
-		field, value, ok := strings.Cut(string(line), ":")
-		field, value = strings.TrimSpace(field), strings.TrimSpace(value)
-		if !ok || field == "" {
-			return nil, fmt.Errorf("line without a field: %q", line)
-		}
-		if seen[field] {
+		if slices.Contains(seen, field) {
 			return nil, fmt.Errorf("field %s given twice", field)
 		}
-		seen[field] = true
+		if len(seen) == maxFields {
+			return nil, errors.New("too many fields")
+		}
+		seen = append(seen, field)
 		if err := e.set(field, value); err != nil {
 			return nil, fmt.Errorf("field %s: %w", field, err)
 		}
 	}
 	for _, field := range [...]string{"version", "type", "sender", "rcpt", "dest", "ctime"} {
-		if !seen[field] {
+		if !slices.Contains(seen, field) {
 			return nil, fmt.Errorf("no field %s", field)
 		}
 	}
@@ -248,6 +245,27 @@ func Parse(id ID, text []byte) (*Envelope, error) {
 		return nil, errors.New("no field bounce-type")
 	}
 	return e, nil
+}
+
+// maxFields bounds the fields of an envelope, known or not.
+const maxFields = 128
+
+// splitLine takes a line apart.
+func splitLine(line string) (field, value string, err error) {
+	if strings.HasSuffix(line, "\r") {
+		return "", "", errors.New("lines end with CR LF, they must end with LF alone")
+	}
+	for i := 0; i < len(line); i++ {
+		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return "", "", fmt.Errorf("control character in %q", line)
+		}
+	}
+	field, value, ok := strings.Cut(line, ":")
+	field, value = strings.TrimSpace(field), strings.TrimSpace(value)
+	if !ok || field == "" {
+		return "", "", fmt.Errorf("line without a field: %q", line)
+	}
+	return field, value, nil
 }
 
 // set has one line a field; its length is the number of fields.

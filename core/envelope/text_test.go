@@ -70,6 +70,7 @@ func TestParseRefuses(t *testing.T) {
 		"bad name of field":  least + "colour of it: red\n",
 		"long name of field": least + strings.Repeat("x", maxOtherName+1) + ": red\n",
 		"too many unknown":   least + numbered(maxOtherFields+1),
+		"too many fields":    least + strings.ReplaceAll(numbered(maxFields), ": ", ":\nx"),
 		"too much unknown":   least + "x: " + strings.Repeat("y", maxOtherText) + "\n",
 		"no colon":           least + "helo\n",
 		"no name":            least + ": x\n",
@@ -185,6 +186,19 @@ func TestIDs(t *testing.T) {
 	for _, bad := range []string{"", "00000000", "0000000A", "000000001", "+0000001"} {
 		if id, err := ParseMessageID(bad); err == nil {
 			t.Errorf("ParseMessageID(%q) = %v", bad, id)
+		}
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	text, err := full().AppendText(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(1<<32+1, text); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

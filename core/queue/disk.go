@@ -111,14 +111,7 @@ func (d *osDisk) Link(old, new string) error   { return d.root.Link(old, new) }
 func (d *osDisk) Remove(name string) error     { return d.root.Remove(name) }
 func (d *osDisk) Mkdir(name string) error      { return d.root.Mkdir(name, 0o700) }
 
-func (d *osDisk) ReadDir(name string) ([]string, error) {
-	f, err := openat.Open(d.top, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.Readdirnames(-1)
-}
+func (d *osDisk) ReadDir(name string) ([]string, error) { return openat.Names(d.top, name) }
 
 func (d *osDisk) Exists(name string) (bool, error) {
 	_, err := d.root.Lstat(name)
