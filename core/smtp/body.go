@@ -31,6 +31,11 @@ type Body struct {
 	full    bool              // the last read filled the buffer
 	refused *gosmtp.SMTPError // the octets break a rule
 	broken  error             // of the connection
+
+	chunked bool  // it comes by BDAT (RFC 3030)
+	left    int64 // octets of the present chunk that were not read
+	last    bool  // no chunk follows the present one
+	chunks  int   // after the first
 }
 
 func newBody(c *Conn) *Body { return &Body{c: c} }
@@ -82,6 +87,16 @@ func (b *Body) next() error {
 		case b.dec.done:
 			return io.EOF
 		}
+		if b.chunked && b.left == 0 {
+			b.endChunk()
+			if b.refused == nil && b.dec.bareCR {
+				b.refused = b.verdict()
+			}
+			if b.refused == nil && len(b.have) > 0 {
+				return nil
+			}
+			continue
+		}
 		n := b.decode()
 		if b.refused = b.verdict(); b.refused == nil && n > 0 {
 			b.have = b.c.in.buf[:n]
@@ -99,8 +114,13 @@ func (b *Body) decode() int {
 			return 0
 		}
 	}
-	n, used := b.dec.decode(in.buf, in.buf[in.r:in.w])
+	end := in.w
+	if b.chunked && int64(end-in.r) > b.left {
+		end = in.r + int(b.left)
+	}
+	n, used := b.dec.decode(in.buf, in.buf[in.r:end])
 	in.r += used
+	b.left -= int64(used)
 	b.raw += int64(used)
 	b.size += int64(n)
 	return n
@@ -137,10 +157,17 @@ func (b *Body) verdict() *gosmtp.SMTPError {
 	return nil
 }
 
-// discard reads on to the end of the message.
-func (b *Body) discard() {
-	b.have = nil
+// discard reads on to the end of the message. One that comes in chunks and has failed is
+// read to the end of the present chunk.
+func (b *Body) discard(failed bool) {
 	for !b.dec.done && b.broken == nil {
+		if b.chunked && b.left == 0 {
+			if failed || b.refused != nil {
+				break
+			}
+			b.endChunk()
+			continue
+		}
 		b.decode()
 		if b.refused == nil {
 			b.refused = b.verdict()
@@ -150,6 +177,7 @@ func (b *Body) discard() {
 			b.broken = errEndless
 		}
 	}
+	b.have = nil
 }
 
 // crlfReader gives a message with CRLF line ends, as go-smtp's sessions expect it.

@@ -63,7 +63,7 @@ func (c *Conn) hideSecrets(verb, line string) string {
 
 func known(verb string) bool {
 	switch verb {
-	case "EHLO", "HELO", "MAIL", "RCPT", "DATA", "STARTTLS", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN":
+	case "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "STARTTLS", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN":
 		return true
 	}
 	return false
@@ -71,12 +71,9 @@ func known(verb string) bool {
 
 // limit ends sessions that only make mistakes or never come to the point.
 func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
-	most, idle := c.cfg.MaxErrors, c.cfg.MaxIdleCommands
+	most, idle := c.cfg.MaxErrors, c.idleMost()
 	if most <= 0 {
 		most = defaultErrors
-	}
-	if idle <= 0 {
-		idle = defaultIdle
 	}
 	switch {
 	case verb == "RCPT" && r.Code >= 500:
@@ -104,6 +101,13 @@ func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
 	}
 }
 
+func (c *Conn) idleMost() int {
+	if c.cfg.MaxIdleCommands <= 0 {
+		return defaultIdle
+	}
+	return c.cfg.MaxIdleCommands
+}
+
 // dispatch has one line a command.
 func (c *Conn) dispatch(verb, arg string) *gosmtp.SMTPError {
 	switch verb {
@@ -115,6 +119,8 @@ func (c *Conn) dispatch(verb, arg string) *gosmtp.SMTPError {
 		return c.rcptTo(arg)
 	case "DATA":
 		return c.data(arg)
+	case "BDAT":
+		return c.bdat(arg)
 	case "STARTTLS":
 		return c.startTLS(arg)
 	case "RSET":
@@ -125,7 +131,7 @@ func (c *Conn) dispatch(verb, arg string) *gosmtp.SMTPError {
 		return c.quit(arg)
 	case "HELP":
 		return c.hook(verb, arg, reply(214, 0, 0, "This is "+c.ident()+
-			"\nCommands: HELO EHLO STARTTLS MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\nEnd of HELP info"))
+			"\nCommands: HELO EHLO STARTTLS MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nEnd of HELP info"))
 	case "VRFY":
 		if arg == "" {
 			return reply(501, 5, 4, "Invalid command arguments: VRFY requires an address")
@@ -208,7 +214,7 @@ func (c *Conn) hello(name string) string {
 // extensions lists the keywords of the EHLO reply.
 func (c *Conn) extensions() string {
 	var b strings.Builder
-	b.WriteString("\n8BITMIME\nENHANCEDSTATUSCODES\nPIPELINING\nSIZE")
+	b.WriteString("\n8BITMIME\nCHUNKING\nENHANCEDSTATUSCODES\nPIPELINING\nSIZE")
 	if c.cfg.MaxMessageSize > 0 {
 		b.WriteString(" " + strconv.FormatInt(c.cfg.MaxMessageSize, 10))
 	}

@@ -35,6 +35,11 @@ type Conn struct {
 	mail  bool // MAIL was accepted
 	rcpts int
 	mails int
+
+	chunking bool              // a message is coming in by BDAT
+	failed   *gosmtp.SMTPError // a chunk was refused with it: so are those that follow
+	pending  []byte            // a command that came instead of the next chunk
+
 	score int // refused commands, in tenths
 	idle  int // commands since the last message
 
@@ -157,7 +162,7 @@ func (c *Conn) hang(reason string) {
 }
 
 func (c *Conn) clearTransaction() {
-	c.mail, c.rcpts = false, 0
+	c.mail, c.rcpts, c.failed = false, 0, nil
 }
 
 func (c *Conn) reset() {

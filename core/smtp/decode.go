@@ -13,6 +13,7 @@ type decoder struct {
 	bareLF bool
 	nul    bool
 	done   bool // the end was seen
+	opaque bool // dots mean nothing: the size was told (RFC 3030)
 }
 
 type state uint8
@@ -57,7 +58,22 @@ func (d *decoder) decode(dst, src []byte) (n, used int) {
 
 // edge reports whether c begins a run of ordinary octets in the present state.
 func (d *decoder) edge(c byte) bool {
-	return (d.state == lineStart || d.state == bareStart) && c != '.'
+	return (d.state == lineStart || d.state == bareStart) && (c != '.' || d.opaque)
+}
+
+// finish ends a message of which the size was told. It gives the octets written: a last
+// line without an end gets one.
+func (d *decoder) finish(dst []byte) int {
+	d.done = true
+	switch d.state {
+	case inLine:
+	case afterCR:
+		d.bareCR = true
+	default:
+		return 0
+	}
+	dst[0] = '\n'
+	return 1
 }
 
 // run copies octets up to the line end at lf, or up to a CR before it.

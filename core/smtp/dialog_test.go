@@ -23,6 +23,8 @@ import (
 //	set OPTION ...   how the listener is configured, before anything else
 //	C: text          send text and CRLF; \r \n \0 \xNN are octets, a final \ leaves CRLF out
 //	S: regexp        one line of a reply, without its end
+//	R: regexp        a whole reply of one or more lines, of which the last one matches
+//	K: regexp        the next line of a reply, or one further down in it
 //	TLS              a handshake
 //	CLOSED           the server closes
 //	MAIL from=<a> to=<b>,<c> body="..."  the backend took this message next
@@ -97,6 +99,25 @@ func (d *dialog) step(word, arg string) error {
 		return err
 	case "S:":
 		return d.expect(arg)
+	case "R:":
+		for {
+			if b, err := d.r.Peek(4); err != nil || b[3] != '-' {
+				return d.expect(arg)
+			}
+			if err := d.expect(".*"); err != nil {
+				return err
+			}
+		}
+	case "K:":
+		for {
+			b, err := d.r.Peek(4)
+			if err != nil {
+				return err
+			}
+			if err = d.expect(arg); err == nil || b[3] != '-' {
+				return err
+			}
+		}
 	case "TLS":
 		if d.r.Buffered() > 0 {
 			return errors.New("octets before the handshake")

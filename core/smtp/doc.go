@@ -4,12 +4,16 @@
 // further interfaces that a session may have (see backend.go).
 //
 // Offered: PIPELINING (RFC 2920), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034),
-// SIZE (RFC 1870), and where the listener wants it DSN (RFC 3461) and STARTTLS (RFC 3207).
+// SIZE (RFC 1870), CHUNKING (RFC 3030, without BINARYMIME), and where the listener wants it DSN (RFC 3461) and STARTTLS (RFC 3207).
 //
 // Lines end with CRLF and nothing else. A bare CR, a bare LF or a NUL in a message gets the
 // message refused after its true end was read, so that no two servers can disagree about
 // where it ended. A listener that normalizes takes bare CR and LF for line ends, but even
 // there only CRLF.CRLF ends a message.
+//
+// A message that comes by BDAT is text like any other: its octets are counted, its line ends
+// have to be CRLF. The commands between two chunks are carried out from within Body, so that a
+// backend sees no difference; one that ends the message does so with an error for the backend.
 //
 // A session costs one goroutine and a 4 KiB buffer while it waits for a command; a bulk
 // buffer of 64 KiB is borrowed only while a message flows faster than the small one holds.

@@ -160,6 +160,10 @@ func (c *Conn) drain() {
 
 // readCommand gives the next command line. It is valid until the next read.
 func (c *Conn) readCommand() ([]byte, error) {
+	if line := c.pending; line != nil {
+		c.pending = nil
+		return line, nil
+	}
 	var deadline time.Time
 	for {
 		line, err := c.in.line(c.cfg.Normalize)
@@ -170,7 +174,7 @@ func (c *Conn) readCommand() ([]byte, error) {
 		if deadline.IsZero() {
 			deadline = time.Now().Add(c.commandTime())
 		}
-		if err := c.fill(deadline, true); err != nil {
+		if err := c.fill(deadline, !c.chunking); err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,7 @@ import (
 func (c *Conn) startTLS(arg string) *gosmtp.SMTPError {
 	_, secured := c.conn.(*tls.Conn)
 	switch {
-	case c.helo == "":
+	case c.helo == "" || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	case secured:
 		return reply(503, 5, 1, "Invalid command: Channel already secured")

@@ -34,7 +34,9 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 		return reply(452, 5, 3, "Too many messages sent")
 	}
 	r = c.answer(c.session.Mail(sender, opts), reply(250, 0, 0, "Ok"))
-	c.mail = r.Code < 300
+	if c.mail = r.Code < 300; c.mail {
+		c.failed = nil
+	}
 	return r
 }
 
@@ -43,7 +45,7 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	switch {
 	case !known:
 		return reply(500, 5, 1, textUnrecognized)
-	case !c.mail:
+	case !c.mail || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	}
 	rcpt, valid := parsePath(path)
@@ -70,7 +72,7 @@ func (c *Conn) data(arg string) *gosmtp.SMTPError {
 	switch {
 	case arg != "":
 		return reply(501, 5, 4, textNoArguments)
-	case !c.mail || c.rcpts == 0:
+	case !c.mail || c.rcpts == 0 || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	}
 	if s, ok := c.session.(DataSession); ok {
@@ -79,7 +81,12 @@ func (c *Conn) data(arg string) *gosmtp.SMTPError {
 		}
 	}
 	c.appendReply(plainReply(354, `Enter mail, end with "." on a line by itself`))
-	b := newBody(c)
+	return c.take(newBody(c))
+}
+
+// take gives a message to the backend. The reply is nil when another one was sent, or is of
+// no use.
+func (c *Conn) take(b *Body) *gosmtp.SMTPError {
 	var err error
 	if s, ok := c.session.(MessageSession); ok {
 		err = s.Message(b)
@@ -88,15 +95,26 @@ func (c *Conn) data(arg string) *gosmtp.SMTPError {
 	}
 	r := c.conclude(b, err)
 	c.reset()
-	c.idle = 0
+	if r != nil {
+		c.idle = 0
+	}
 	return r
+}
+
+// positive reports whether what the backend said is a success.
+func positive(err error) bool {
+	var said *gosmtp.SMTPError
+	return err == nil || errors.As(err, &said) && said.Code < 300
 }
 
 // conclude gives the reply to a message of which the backend said err. What is wrong
 // with the octets themselves counts more than that.
 func (c *Conn) conclude(b *Body, err error) *gosmtp.SMTPError {
-	b.discard()
+	b.discard(!positive(err))
 	if b.broken != nil {
+		if errors.Is(b.broken, errAbandoned) {
+			return nil
+		}
 		if errors.Is(b.broken, errEndless) {
 			c.hang("bad-input")
 			return b.refused
