@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godwit-mta/godwit/compat/nonblock"
 	"github.com/godwit-mta/godwit/compat/privdrop"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/smtp"
@@ -184,7 +185,7 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 		}
 		d.sessions.Go(func() {
 			defer d.count.Add(-1)
-			d.serve(s, l, conn)
+			d.serve(s, l, nonblock.Wrap(conn))
 		})
 	}
 }

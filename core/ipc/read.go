@@ -56,25 +56,37 @@ func (c *Conn) read(handle func(*Request)) error {
 			return io.EOF
 		}
 		have += n
-		used := 0
-		for have-used >= headerSize {
-			size := int(binary.BigEndian.Uint32(buf[used:])) + headerSize
-			if size > c.limit+headerSize {
-				return fmt.Errorf("ipc: message of %d octets", size)
-			}
-			if have-used < size {
-				break
-			}
-			if files, err = c.frame(buf[used:used+size], files, handle); err != nil {
-				return err
-			}
-			used += size
+		var used int
+		if used, files, err = c.frames(buf[:have], files, handle); err != nil {
+			return err
 		}
 		if len(files) > 4*MaxFiles {
 			return errors.New("ipc: descriptors without a message")
 		}
 		buf, have = compact(buf, used, have)
 	}
+}
+
+// frames hands on all messages that are whole, and gives the octets that they took and the
+// descriptors that are left.
+func (c *Conn) frames(b []byte, files []*os.File, handle func(*Request)) (used int, _ []*os.File, err error) {
+	if c.hold() {
+		defer c.release()
+	}
+	for len(b)-used >= headerSize {
+		size := int(binary.BigEndian.Uint32(b[used:])) + headerSize
+		if size > c.limit+headerSize {
+			return used, files, fmt.Errorf("ipc: message of %d octets", size)
+		}
+		if len(b)-used < size {
+			break
+		}
+		if files, err = c.frame(b[used:used+size], files, handle); err != nil {
+			return used, files, err
+		}
+		used += size
+	}
+	return used, files, nil
 }
 
 // compact moves what is not used yet to the front and makes room for the frame that

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/godwit-mta/godwit/compat/fdpass"
 )
@@ -53,9 +54,38 @@ func (c *Conn) send(kind Kind, flags uint8, id uint32, v any, files []*os.File, 
 	c.queued += len(b) - start
 	if !c.writing {
 		c.writing = true
+		c.gather()
 		c.direct()
 	}
 	return nil
+}
+
+// gather lets goroutines that are about to send do so first: what they send goes with what
+// waits, in one write that wakes the other process once. It does not wait for anything that
+// is not ready to run.
+func (c *Conn) gather() {
+	c.mu.Unlock()
+	runtime.Gosched()
+	c.mu.Lock()
+}
+
+// hold keeps what is sent until release, so that all answers to what was read in one go are
+// written in one go. It reports false when somebody is writing already.
+func (c *Conn) hold() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing || c.closed {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
+// release writes what was sent since hold.
+func (c *Conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.direct()
 }
 
 // direct writes what waits without waiting for the other end; what the socket does not
