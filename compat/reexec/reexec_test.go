@@ -58,7 +58,7 @@ func start(t *testing.T, title string, stderr *os.File) (*exec.Cmd, *net.UnixCon
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = cmd.Start()
+	err = Start(cmd)
 	theirs.Close()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/godwit-mta/godwit/compat/reexec"
 	"github.com/godwit-mta/godwit/compat/signals"
@@ -34,7 +35,7 @@ func Processes(log *trace.Logger, foreground bool) spawner {
 		}
 		cmd, err := reexec.Command(role.Title(), theirs, stderr)
 		if err == nil {
-			err = cmd.Start()
+			err = startRole(cmd, role)
 		}
 		done()
 		if err != nil {
@@ -49,6 +50,14 @@ func Processes(log *trace.Logger, foreground bool) spawner {
 		}()
 		return ours, &process{cmd.Process.Pid, func() { _ = cmd.Process.Kill() }, exited}, nil
 	}
+}
+
+// startRole starts a role. Agents start programs of others, whose timers are their own affair.
+func startRole(cmd *exec.Cmd, role Role) error {
+	if role == Agent {
+		return cmd.Start()
+	}
+	return reexec.Start(cmd)
 }
 
 // memberStderr gives the standard error of a member, and what closes our copy of it.
