@@ -67,6 +67,11 @@ func (s *mailSession) resolve() {
 
 // named gives what is known about the name of the client, after waiting for it.
 func (s *mailSession) named() ptrReply {
+	select {
+	case <-s.ptr:
+		return s.host
+	default:
+	}
 	timer := time.NewTimer(ptrWait)
 	defer timer.Stop()
 	select {
