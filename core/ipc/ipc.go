@@ -59,6 +59,7 @@ type Conn struct {
 	queue   []chunk
 	queued  int     // octets in queue
 	writing bool    // somebody writes; new frames wait in queue
+	held    bool    // answers wait in queue for those that will follow at once
 	rest    []chunk // what the writer goroutine has to write
 	spare   []chunk
 	closed  bool // nothing can be sent or received
@@ -245,6 +246,7 @@ func (c *Conn) shutLocked() {
 func (c *Conn) Flush(wait time.Duration) {
 	_ = c.sock.SetWriteDeadline(time.Now().Add(wait))
 	c.mu.Lock()
+	c.letGo()
 	for (c.writing || c.queued > 0) && !c.closed {
 		c.wake.Wait()
 	}
@@ -258,6 +260,7 @@ const closeWait = 5 * time.Second
 // Close writes what waits and closes the connection.
 func (c *Conn) Close() {
 	c.mu.Lock()
+	c.letGo()
 	c.closing = true
 	c.wake.Broadcast()
 	c.room.Broadcast()

@@ -103,6 +103,11 @@ func FuzzUnmarshal(f *testing.F) {
 
 // couple gives the two ends of a connection; the first serves with handle.
 func couple(t testing.TB, handle func(*Request)) (server, client *Conn) {
+	return couple2(t, handle, func(*Request) {})
+}
+
+// couple2 serves both ends.
+func couple2(t testing.TB, atServer, atClient func(*Request)) (server, client *Conn) {
 	a, b, err := reexec.Socketpair()
 	if err != nil {
 		t.Fatal(err)
@@ -114,8 +119,8 @@ func couple(t testing.TB, handle func(*Request)) (server, client *Conn) {
 		t.Fatal(err)
 	}
 	var done sync.WaitGroup
-	done.Go(func() { _ = server.Serve(handle) })
-	done.Go(func() { _ = client.Serve(func(*Request) {}) })
+	done.Go(func() { _ = server.Serve(atServer) })
+	done.Go(func() { _ = client.Serve(atClient) })
 	t.Cleanup(func() { client.Close(); server.Close(); done.Wait() })
 	return server, client
 }

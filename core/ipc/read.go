@@ -13,6 +13,7 @@ import (
 
 // Serve reads messages until the connection ends and calls handle for each that is not
 // an answer. handle runs in the goroutine of Serve: it must be quick or call Request.Go.
+// Answers may be sent only when it returns, unless it calls Flush.
 // The error is io.EOF when the other end closed the connection.
 func (c *Conn) Serve(handle func(*Request)) error {
 	err := c.read(handle)
@@ -70,9 +71,8 @@ func (c *Conn) read(handle func(*Request)) error {
 // frames hands on all messages that are whole, and gives the octets that they took and the
 // descriptors that are left.
 func (c *Conn) frames(b []byte, files []*os.File, handle func(*Request)) (used int, _ []*os.File, err error) {
-	if c.hold() {
-		defer c.release()
-	}
+	c.hold()
+	defer c.release()
 	for len(b)-used >= headerSize {
 		size := int(binary.BigEndian.Uint32(b[used:])) + headerSize
 		if size > c.limit+headerSize {

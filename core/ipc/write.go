@@ -52,7 +52,10 @@ func (c *Conn) send(kind Kind, flags uint8, id uint32, v any, files []*os.File, 
 	binary.BigEndian.PutUint32(b[start:], uint32(payload))
 	last.data, last.files = b, append(last.files, files...)
 	c.queued += len(b) - start
-	if !c.writing {
+	if flags&flagReply == 0 || c.queued > readSize {
+		c.held = false
+	}
+	if !c.writing && !c.held {
 		c.writing = true
 		c.gather()
 		c.direct()
@@ -69,23 +72,29 @@ func (c *Conn) gather() {
 	c.mu.Lock()
 }
 
-// hold keeps what is sent until release, so that all answers to what was read in one go are
-// written in one go. It reports false when somebody is writing already.
-func (c *Conn) hold() bool {
+// hold keeps answers until release, so that all answers to what was read in one go are
+// written in one go. Anything else that is sent takes them along at once, and so does who
+// waits for them to be sent.
+func (c *Conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writing || c.closed {
-		return false
-	}
-	c.writing = true
-	return true
+	c.held = true
 }
 
-// release writes what was sent since hold.
+// release writes the answers since hold.
 func (c *Conn) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.direct()
+	c.letGo()
+}
+
+// letGo ends a hold.
+func (c *Conn) letGo() {
+	c.held = false
+	if !c.writing && c.queued > 0 && !c.closed {
+		c.writing = true
+		c.direct()
+	}
 }
 
 // direct writes what waits without waiting for the other end; what the socket does not
