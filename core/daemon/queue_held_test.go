@@ -166,6 +166,7 @@ match from any for any action "smarthost"
 		t.Errorf("%d envelopes are changed that are not held", n)
 	}
 	l.relaunch() // everything is durable
+	l.states("pending", "pending", "pending")
 	for _, id := range []envelope.ID{joe, tagged} {
 		if n := l.do(control.QueueAction, id, id, "files", ""); n != 1 {
 			t.Errorf("%d envelopes", n)
