@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -168,8 +169,12 @@ func (s session) dialog(steps ...string) error {
 // the parent. It reports whether the parent is gone.
 func (d *daemon) crash(what string) bool {
 	switch what {
-	case "all":
-		for _, p := range running() {
+	case "all": // nobody may notice that others are gone, and write out or start again
+		all := running()
+		for _, p := range all {
+			_ = exec.Command("kill", "-STOP", strconv.Itoa(p.pid)).Run()
+		}
+		for _, p := range all {
 			kill(p.pid)
 		}
 		return true

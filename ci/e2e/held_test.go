@@ -98,3 +98,17 @@ func TestPauseOutlivesACrash(t *testing.T) {
 	d.drained(startWait)
 	kept(t, 1)
 }
+
+// TestResumedStays: what the command line paused and smtpctl resumed stays so when the processes
+// of the server are lost and start again; what was not resumed stays paused.
+func TestResumedStays(t *testing.T) {
+	d := newDaemon(t, heldConf)
+	d.run("-P", "mda", "-P", "mta")
+	d.ready()
+	d.resume()
+	d.recover(d.crash("queue"))
+	d.must("MDA running\nMTA paused\nSMTP running", "show", "status")
+	d.fill(1)
+	d.drained(startWait)
+	kept(t, 1)
+}

@@ -66,6 +66,7 @@ const (
 	// queue -> parent
 	kindAgent   // agentRequest; answer agentReply and a socket
 	kindBackend // backendRequest; answer programReply and a socket
+	kindResumed // resumed
 
 	// queue -> agent
 	kindDeliver // deliverRequest; answer mda.Outcome
@@ -327,6 +328,9 @@ type results struct{ Results []envelope.Result }
 
 // smtpPause says, with Set, whether new sessions are taken, or asks for it.
 type smtpPause struct{ Set, Paused bool }
+
+// resumed tells the parent that a part which the command line paused is so no more.
+type resumed struct{ Part string }
 
 // reached names destinations that may take mail again.
 type reached struct{ Destinations []mta.Destination }

@@ -22,7 +22,7 @@ func messages() []any {
 		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &authRequest{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
-		&bodyReply{}, &reached{}, &smtpPause{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
+		&bodyReply{}, &reached{}, &smtpPause{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
 		&fileRequest{}, &tableRequest{}, &backendRequest{}, &programReply{}, &programStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
 		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},

@@ -120,6 +120,7 @@ func (q *queueRole) pauseKind(r *ipc.Request, op control.Op) {
 		q.log.Infof("info: %s paused", part)
 		return
 	}
+	_ = q.m.parent.Send(kindResumed, &resumed{part})
 	done(r, q.sched.Unpause(kind))
 	q.log.Infof("info: %s resumed", part)
 	q.nudge()
@@ -136,6 +137,9 @@ func (q *queueRole) smtpPause(r *ipc.Request) {
 		if err := q.pauses.set(partSMTP, req.Paused); err != nil {
 			r.Fail(err)
 			return
+		}
+		if !req.Paused {
+			_ = q.m.parent.Send(kindResumed, &resumed{partSMTP})
 		}
 	}
 	r.Reply(&smtpPause{Paused: q.pauses.has(partSMTP)})

@@ -35,6 +35,8 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.startTable(s, r) })
 	case r.Kind == kindBackend && from == Queue:
 		p.bounded(r, func() { p.startBackend(s, r) })
+	case r.Kind == kindResumed && from == Queue:
+		p.bounded(r, func() { p.resumed(r) })
 	case r.Kind == kindProgramStop && (from == Lookup || from == Queue):
 		stopProgram(s, from, r)
 	case r.Kind == kindAdmin && from == Control:
@@ -70,6 +72,25 @@ func (p *parent) inLoop(f func()) {
 	done := make(chan struct{})
 	p.admin <- func() { f(); close(done) }
 	<-done
+}
+
+// resumed forgets what the command line paused: it holds until it is resumed, also when the
+// members have to be started again meanwhile.
+func (p *parent) resumed(r *ipc.Request) {
+	var req resumed
+	if r.Decode(&req) != nil {
+		return
+	}
+	p.inLoop(func() {
+		switch req.Part {
+		case partMDA:
+			p.opts.PausedMDA = false
+		case partMTA:
+			p.opts.PausedMTA = false
+		case partSMTP:
+			p.opts.PausedSMTP = false
+		}
+	})
 }
 
 // agent starts an agent for a user and gives the queue the socket to it. The queue says

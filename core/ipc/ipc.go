@@ -42,6 +42,10 @@ const (
 // ErrClosed is returned for everything that was under way when the connection ended.
 var ErrClosed = errors.New("ipc: connection closed")
 
+// ErrFiles is for a message whose descriptors were lost, because this process may not open more
+// files. The connection goes on.
+var ErrFiles = errors.New("ipc: descriptors were lost: too many open files")
+
 // RemoteError is an error that the other process answered.
 type RemoteError struct{ Text string }
 
@@ -112,6 +116,7 @@ type Request struct {
 	body  []byte
 	files []*os.File
 	async bool
+	lost  bool // of its descriptors none could be received
 }
 
 // Decode reads the message into the struct that v points to.
@@ -194,6 +199,9 @@ func (c *Conn) CallFiles(ctx context.Context, kind Kind, v, reply any, files ...
 }
 
 func (c *Conn) answer(r *Request, reply any) ([]*os.File, error) {
+	if r.lost {
+		return nil, ErrFiles
+	}
 	if r.flags&flagError != 0 {
 		closeAll(r.files)
 		remote := new(RemoteError)

@@ -50,6 +50,9 @@ func (c *Conn) read(handle func(*Request)) error {
 	for {
 		n, got, err := reader.Read(buf[have:])
 		files = append(files, got...)
+		if errors.Is(err, fdpass.ErrTruncated) && n > 0 {
+			files, err = append(files, nil), nil // stands for those of one message
+		}
 		if err != nil {
 			return err
 		}
@@ -116,11 +119,19 @@ func (c *Conn) frame(b []byte, files []*os.File, handle func(*Request)) ([]*os.F
 		body:  b[headerSize:],
 	}
 	n := int(b[7])
-	if n > len(files) {
+	switch {
+	case n > 0 && len(files) > 0 && files[0] == nil:
+		r.lost, files = true, files[1:]
+	case n > len(files):
 		return files, errors.New("ipc: message without its descriptors")
+	default:
+		r.files, files = files[:n:n], files[n:]
 	}
-	r.files, files = files[:n:n], files[n:]
 	if r.flags&flagReply == 0 {
+		if r.lost {
+			r.Fail(ErrFiles)
+			return files, nil
+		}
 		handle(r)
 		if !r.async {
 			closeAll(r.files)
