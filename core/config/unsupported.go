@@ -18,7 +18,6 @@ var later = map[string]string{
 	"listen auth alone":          `"auth" without a table on a listener`,
 	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
 	"listen filter":              `"filter" on a listener`,
-	"listen proxy-v2":            `"proxy-v2" on a listener`,
 	"listen socket filter":       `"filter" on the socket`,
 
 	"action filter": `"filter" in a relay action`,

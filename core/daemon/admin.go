@@ -156,7 +156,7 @@ func (d *dispatcherRole) enqueue(r *ipc.Request, uid uint32) {
 	started = true
 	d.sessions.Go(func() {
 		defer d.count.Add(-1)
-		d.session(s, s.local, conn, peer)
+		d.session(s, s.local, conn, peer, d.m.log.NewTrace())
 	})
 	r.Reply(nil, theirs)
 }

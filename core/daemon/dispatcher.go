@@ -19,6 +19,7 @@ import (
 	"github.com/godwit-mta/godwit/core/smtp"
 	"github.com/godwit-mta/godwit/core/stats"
 	"github.com/godwit-mta/godwit/core/tlspolicy"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // dispatcherRole runs the SMTP sessions, in and out. It has no files, no keys and no
@@ -205,19 +206,24 @@ func (d *dispatcherRole) serve(s *dispatcherSettings, l *listener, conn net.Conn
 	if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		peer.Local = a.AddrPort()
 	}
+	t := d.m.log.NewTrace()
+	if l.ProxyV2 && !d.proxied(conn, &peer, t) {
+		conn.Close()
+		return
+	}
 	family := stats.SMTPSessionInet4
 	if peer.Remote.Addr().Unmap().Is6() {
 		family = stats.SMTPSessionInet6
 	}
 	d.stats.Counter(family).Add(1)
-	d.session(s, l, conn, peer)
+	d.session(s, l, conn, peer, t)
 }
 
-func (d *dispatcherRole) session(s *dispatcherSettings, l *listener, conn net.Conn, peer smtp.Peer) {
+func (d *dispatcherRole) session(s *dispatcherSettings, l *listener, conn net.Conn, peer smtp.Peer, t *trace.Trace) {
 	now := d.stats.Counter(stats.SMTPSession)
 	now.Add(1)
 	defer now.Add(-1)
-	smtp.Serve(d.ctx, conn, peer, l.smtp, &backend{d, s, l}, d.m.log.NewTrace())
+	smtp.Serve(d.ctx, conn, peer, l.smtp, &backend{d, s, l}, t)
 }
 
 func (d *dispatcherRole) handle(from Role, r *ipc.Request) {
@@ -256,7 +262,7 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 
 // listener makes the settings of sessions on one address.
 func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
-	l := &listener{boundListener: *b, submit: b.Addr.Addr().IsLoopback() || b.Addr.Port() == 587 || b.Addr.Port() == 465}
+	l := &listener{boundListener: *b, submit: b.Addr.Addr().IsLoopback() && !b.ProxyV2 || b.Addr.Port() == 587 || b.Addr.Port() == 465}
 	l.smtp = s.sessionConfig(b.Hostname)
 	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
