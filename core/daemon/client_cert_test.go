@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -42,12 +43,18 @@ func (ca *issuer) sign(template *x509.Certificate) tls.Certificate {
 	if err != nil {
 		ca.t.Fatal(err)
 	}
+	return ca.signKey(template, key)
+}
+
+// signKey is sign with a key that there is.
+func (ca *issuer) signKey(template *x509.Certificate, key crypto.Signer) tls.Certificate {
+	ca.t.Helper()
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
 	template.NotBefore = time.Now().Add(-2 * time.Hour)
 	if template.NotAfter.IsZero() {
 		template.NotAfter = time.Now().Add(time.Hour)
 	}
-	parent, signer := ca.cert, ca.key
+	parent, signer := ca.cert, crypto.Signer(ca.key)
 	if parent == nil {
 		parent, signer = template, key
 	}

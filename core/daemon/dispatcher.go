@@ -306,17 +306,16 @@ func (d *dispatcherRole) certificates(s *dispatcherSettings) (map[string]*tls.Ce
 	return certs, nil
 }
 
-// serverTLS offers the certificates of a listener. The name that the client asks for is
-// looked for in the certificates, the first one is for everybody else.
+// serverTLS makes the settings of TLS of a listener.
 func (s *dispatcherSettings) serverTLS(b *boundListener) (*tls.Config, error) {
 	names := b.PKI
 	if len(names) == 0 {
 		names = []string{b.Hostname, "*"}
 	}
-	var own []tls.Certificate
+	var own []*tls.Certificate
 	for _, name := range names {
 		if c := s.certs[name]; c != nil {
-			own = append(own, *c)
+			own = append(own, c)
 		}
 	}
 	if len(own) == 0 {
@@ -326,7 +325,7 @@ func (s *dispatcherSettings) serverTLS(b *boundListener) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &tls.Config{Certificates: own}
+	c := &tls.Config{GetCertificate: newCertChoice(own).choose}
 	policy.Apply(c)
 	if b.TLSVerify {
 		c.ClientAuth = tls.RequireAndVerifyClientCert
