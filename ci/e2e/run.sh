@@ -93,7 +93,7 @@ tables() {
 
 packages() {
 	want="postfix sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
-		strace sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
+		strace haproxy sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
 	missing=
 	for p in $want; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
