@@ -18,7 +18,8 @@ const (
 )
 
 // Address is a mailbox (RFC 5321 section 4.1.2). Local is the local part without
-// quoting, Domain is in lower case as a name or an address literal in brackets.
+// quoting, in UTF-8 (RFC 6531); Domain is in lower case as a name or an address literal in
+// brackets, in ASCII: labels in other letters are A-labels.
 // The zero Address is the null reverse-path.
 type Address struct {
 	Local  string
@@ -108,6 +109,12 @@ func ParseDomain(s string) (string, error) {
 		}
 		return strings.ToLower(s), nil
 	}
+	if !ASCII(s) {
+		var ok bool
+		if s, ok = asciiDomain(s); !ok {
+			return "", ErrSyntax
+		}
+	}
 	if !ValidHost(s) {
 		return "", ErrSyntax
 	}
@@ -186,7 +193,7 @@ func quotedString(s string) (local, rest string, err error) {
 			if b.Len() > MaxLocal {
 				return "", "", ErrTooLong
 			}
-			return b.String(), rest, nil
+			return b.String(), rest, utf8Error(b.String())
 		case c == '\\':
 			if i++; i == len(s) {
 				return "", "", ErrSyntax
@@ -194,13 +201,20 @@ func quotedString(s string) (local, rest string, err error) {
 			c = s[i]
 			fallthrough
 		default:
-			if c < ' ' || c > '~' {
+			if c < ' ' || c == 0x7f {
 				return "", "", ErrSyntax
 			}
 			b.WriteByte(c)
 		}
 	}
 	return "", "", ErrSyntax
+}
+
+func utf8Error(local string) error {
+	if !utf8Text(local) {
+		return ErrSyntax
+	}
+	return nil
 }
 
 // dotString reports whether s needs no quoting (RFC 5321 section 4.1.2).
@@ -213,7 +227,7 @@ func dotString(s string) bool {
 			return false
 		}
 	}
-	return true
+	return ASCII(s) || utf8Text(s)
 }
 
 func quote(s string) string {
@@ -232,7 +246,7 @@ func alnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// atext of RFC 5322 section 3.2.3.
+// atext of RFC 5322 section 3.2.3, with what RFC 6531 section 3.3 adds.
 func atext(c byte) bool {
-	return alnum(c) || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+	return alnum(c) || c >= 0x80 || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 func TestParsePath(t *testing.T) {
@@ -26,6 +27,10 @@ func TestParsePath(t *testing.T) {
 		{"a${IFS}b@d", "a${IFS}b@d"},
 		{"a%0ab@d", "a%0ab@d"},
 		{"a@xn--exmple-cua.com", "a@xn--exmple-cua.com"},
+		{"ö@d", "ö@d"}, {`"ö b"@d`, `"ö b"@d`}, {"用户@例子.广告", "用户@xn--fsqu00a.xn--4rr70v"},
+		{"a@exämple.com", "a@xn--exmple-cua.com"}, {"a@EXÄMPLE.com", "a@xn--exmple-cua.com"}, {"a@faß.de", "a@xn--fa-hia.de"},
+		{"a@президент.рф", "a@xn--d1abbgf6aiiy.xn--p1ai"}, {"a@ليهمابتكلموشعربي", "a@xn--mgbcah9ar9a4efegftvvn"},
+		{"a@他们为什么不说中文", "a@xn--ihqwcrb4cv8a8dqg056pqjye"},
 		{strings.Repeat("a", MaxLocal) + "@d", strings.Repeat("a", MaxLocal) + "@d"},
 	} {
 		a, err := ParsePath(v.in)
@@ -41,7 +46,7 @@ func TestParsePathRefuses(t *testing.T) {
 		"a@", "@", "@d", "a@@d", "a@b@d", "a@d.", "a@.d", "a@d..e", "a..b@d", ".a@d", "a.@d", "a@-d", "a@d-",
 		"a b@d", "a\tb@d", "a\rb@d", "a\nb@d", "a\x00b@d", "a\x7fb@d", "$(id)@d", "a;id@d", "a,b@d", "a(c)b@d", "a[b@d",
 		`a\b@d`, "<a@d>", "a@d>", "a<b@d", "\"a\rb\"@d", "\"a\nb\"@d", "\"a\\\nb\"@d", `"a`, `"a\`, `"a"b@d`, `""@d`, "#@[]",
-		"a@[999.1.1.1]", "a@[foo]", "a@[1.2.3.4", "a@[IPv6:fe80::1%lo0]", "a@[IPv6:1.2.3.4]", "ö@d", "j\xf6@d", "a@exämple.com",
+		"a@[999.1.1.1]", "a@[foo]", "a@[1.2.3.4", "a@[IPv6:fe80::1%lo0]", "a@[IPv6:1.2.3.4]", "j\xf6@d", "a\u202eb@d", "a\u0085b@d", "a\u2028b@d", "\"\xff\"@d", "a@ex\xe4mple.com", "a@ex☃mple.com", "a@\u0308a", "a@ä..d", "a@-ä", "a@ä-", "a@xn--ä",
 		"@r1,@r2", "@r1:", "@:a@d", "@r1,r2:a@d", "@r1;@r2:a@d", ":include:/etc/passwd@d@e", "../../etc/passwd@d",
 		"a@" + label + "d", "a@" + strings.Repeat(label+".", 4) + "com",
 		strings.Repeat("a", MaxLocal+1) + "@d", strings.Repeat("@d,", 2*MaxPath),
@@ -81,10 +86,13 @@ func FuzzParsePath(f *testing.F) {
 			}
 			return
 		}
-		for i := 0; i < len(a.Local)+len(a.Domain); i++ {
-			if c := (a.Local + a.Domain)[i]; c < ' ' || c > '~' {
+		for _, r := range a.Local + a.Domain {
+			if r < ' ' || r == 0x7f || r >= 0x80 && !unicode.IsPrint(r) && !unicode.In(r, unicode.Cf, unicode.Zs, unicode.Cn, unicode.Co) {
 				t.Fatalf("%q gives %+v", in, a)
 			}
+		}
+		if !ASCII(a.Domain) || a.International() && ASCII(in) {
+			t.Fatalf("%q gives %+v", in, a)
 		}
 		again, err := ParsePath(a.String())
 		if err != nil || again != a {

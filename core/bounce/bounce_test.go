@@ -179,6 +179,32 @@ func TestReturnedMessage(t *testing.T) {
 	}
 }
 
+// Addresses in UTF-8 stand in the report in ASCII, and what is returned of such a message is
+// named so (RFC 6533).
+func TestInternational(t *testing.T) {
+	n := failedNotice()
+	n.UTF8, n.Full, n.To = true, true, at("ö@example.org")
+	n.Recipients[0].Final, n.Recipients[0].ORcpt = at("ü@reject.example.net"), `utf-8;ü+2Bx@example.org`
+	n.Recipients[1].Rcpt = at("用户@example.org")
+	r := build(t, n, "Subject: gr\xc3\xbc\xc3\x9fe\n\nx\n")
+	for _, line := range []string{"\nOriginal-Recipient: utf-8; ?+x@example.org\n", "\nFinal-Recipient: utf-8; \\x{FC}@reject.example.net\n",
+		"\nOriginal-Recipient: utf-8; \\x{7528}\\x{6237}@example.org\n"} {
+		if !strings.Contains(r.parts[1], line) || has8bit(r.parts[1]) {
+			t.Errorf("no %q in:\n%s", line, r.parts[1])
+		}
+	}
+	if r.types[2] != "message/global" || r.header.Get("To") != "ö@example.org" || !strings.Contains(r.parts[0], "ü@reject.example.net: 550") {
+		t.Errorf("%s to %s:\n%s", r.types[2], r.header.Get("To"), r.parts[0])
+	}
+	n.Full = false
+	if r := build(t, n, "Subject: gr\xc3\xbc\xc3\x9fe\n\nx\n"); r.types[2] != "message/global-headers" {
+		t.Error(r.types[2])
+	}
+	if r := build(t, n, "Subject: x\n\n\xc3\xbc\n"); r.types[2] != "text/rfc822-headers" {
+		t.Error(r.types[2])
+	}
+}
+
 func TestDelayed(t *testing.T) {
 	n := failedNotice()
 	n.Kind, n.Delay, n.Full = envelope.BounceDelayed, 4*time.Hour, true

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/message"
 )
@@ -43,7 +44,7 @@ func Build(w io.Writer, n *Notice, original io.Reader) error {
 	out.part("Delivery report", "message/delivery-status", false)
 	out.status(n)
 	if ret.data != nil {
-		out.part(ret.description(), ret.contentType(), ret.eightBit)
+		out.part(ret.description(), ret.contentType(n.UTF8), ret.eightBit)
 		out.Write(ret.data)
 	}
 	fmt.Fprintf(out, "\n--%s--\n", out.boundary)
@@ -117,7 +118,7 @@ func (w *writer) status(n *Notice) {
 		r := &n.Recipients[i]
 		w.WriteByte('\n')
 		w.field("Original-Recipient", r.original())
-		w.field("Final-Recipient", "rfc822; "+r.Final.String())
+		w.field("Final-Recipient", typed(r.Final))
 		w.field("Action", n.action(r))
 		w.field("Status", n.statusCode(r))
 		if r.MTA != "" {
@@ -143,7 +144,16 @@ func (r *Recipient) original() string {
 	if r.Rcpt.Null() || r.Rcpt == r.Final {
 		return ""
 	}
-	return "rfc822; " + r.Rcpt.String()
+	return typed(r.Rcpt)
+}
+
+// typed gives an address with its type, in ASCII as message/delivery-status wants it
+// (https://www.rfc-editor.org/rfc/rfc6533#section-3).
+func typed(a address.Address) string {
+	if a.International() {
+		return "utf-8; " + address.EmbedUnicode(a.String())
+	}
+	return "rfc822; " + a.String()
 }
 
 // statusCode is the enhanced status of the recipient, or the general one of the action when

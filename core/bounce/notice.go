@@ -17,6 +17,7 @@ type Notice struct {
 	Date       time.Time           // of the notice
 	Arrival    time.Time           // of the message; zero: unknown
 	EnvID      string              // ENVID of the message, xtext
+	UTF8       bool                // the message came with SMTPUTF8
 	Full       bool                // the sender asked for the whole message (RET=FULL) and may have it
 	MaxFull    int64               // octets of the largest message that is returned whole
 	Delay      time.Duration       // BounceDelayed: how long it has been tried

@@ -38,9 +38,17 @@ func readOriginal(r io.Reader, maxFull int64) (returned, error) {
 	return returned{data: header, asked: full, eightBit: has8bit(header)}, nil
 }
 
-func (r *returned) contentType() string {
-	if r.full {
+// contentType names the part; utf8 says that the message came with SMTPUTF8
+// (https://www.rfc-editor.org/rfc/rfc6533#section-6).
+func (r *returned) contentType(utf8 bool) string {
+	utf8 = utf8 && has8bit(headerOf(r.data))
+	switch {
+	case r.full && utf8:
+		return "message/global"
+	case r.full:
 		return "message/rfc822"
+	case utf8:
+		return "message/global-headers"
 	}
 	return "text/rfc822-headers"
 }

@@ -248,6 +248,7 @@ func baseEnvelope(req *recipientRequest, sender, rcpt address.Address) *envelope
 	if in.Authenticated || in.Local {
 		e.Flags |= envelope.Authenticated
 	}
+	e.Flags |= envelope.Flags(req.Flags) & (envelope.SMTPUTF8 | envelope.RequireTLS)
 	if in.TLS {
 		e.Flags |= envelope.TLS
 	}

@@ -158,8 +158,9 @@ type recipientRequest struct {
 	Ret     string
 	EnvID   string
 	ORcpt   string
-	Index   int  // which RCPT of the transaction this is
-	Notice  bool // the message is a notice of ours
+	Index   int   // which RCPT of the transaction this is
+	Notice  bool  // the message is a notice of ours
+	Flags   uint8 // SMTPUTF8 and RequireTLS of the envelope
 	// Generation is that of the configuration that the session began with, 0 for the one
 	// in use.
 	Generation uint64

@@ -145,7 +145,7 @@ func (q *queueRole) commitNotice(id envelope.MessageID, envs []*envelope.Envelop
 func (q *queueRole) noticeEnvelopes(id envelope.MessageID, about *envelope.Envelope) ([]*envelope.Envelope, error) {
 	ctx, cancel := context.WithTimeout(q.ctx, lookupWait)
 	defer cancel()
-	req := recipientRequest{Message: id, Rcpt: about.Sender.String(), Notice: true,
+	req := recipientRequest{Message: id, Rcpt: about.Sender.String(), Notice: true, Flags: uint8(noticeFlags(about)),
 		Session: session{Local: true, Helo: "localhost", SMTPName: q.settings().Hostname}}
 	var reply recipientReply
 	if err := q.m.peers[Lookup].Call(ctx, kindNoticeRecipient, &req, &reply); err != nil {
@@ -165,6 +165,17 @@ func (q *queueRole) noticeEnvelopes(id envelope.MessageID, about *envelope.Envel
 		q.incoming.forget(id)
 		return nil, ctx.Err()
 	}
+}
+
+// noticeFlags are what a notice has to take with it: the address of its reader may need
+// SMTPUTF8, and a message that needs TLS is not talked about without it where that can be
+// (RFC 8689 section 5).
+func noticeFlags(about *envelope.Envelope) envelope.Flags {
+	f := about.Flags & envelope.RequireTLS
+	if about.Sender.International() {
+		f |= envelope.SMTPUTF8
+	}
+	return f
 }
 
 // mayTell counts notices that answer mail of strangers and go to other hosts: its sender may
@@ -254,7 +265,7 @@ func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
 	first := envs[0]
 	n := &bounce.Notice{Kind: first.BounceType, Host: cfg.Hostname, To: first.Sender, Date: time.Now(),
 		Arrival: first.Created, EnvID: first.EnvID, Full: first.Ret == "FULL" && returnsAll(&cfg.Bounce, first),
-		MaxFull: cfg.Bounce.MaxReturn, Delay: max(first.BounceDelay, first.LastTry.Sub(first.Created))}
+		UTF8: first.Flags&envelope.SMTPUTF8 != 0, MaxFull: cfg.Bounce.MaxReturn, Delay: max(first.BounceDelay, first.LastTry.Sub(first.Created))}
 	for _, e := range envs {
 		if e.TTL == 0 { // written by OpenSMTPD
 			e.TTL = cfg.QueueTTL
@@ -266,6 +277,9 @@ func (q *queueRole) noticeAbout(envs []*envelope.Envelope) *bounce.Notice {
 
 // returnsAll reports whether the sender of a message may have the whole of it back.
 func returnsAll(b *config.Bounce, e *envelope.Envelope) bool {
+	if e.Flags&envelope.RequireTLS != 0 { // https://www.rfc-editor.org/rfc/rfc8689#section-5
+		return false
+	}
 	switch b.ReturnFull {
 	case config.ReturnAny:
 		return true

@@ -117,7 +117,7 @@ func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 // Rcpt asks lookup. The envelopes go from there to the queue; here only their number counts.
 func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	req := recipientRequest{Generation: s.s.Generation, Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
-		Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
+		Flags: uint8(extensionFlags(&s.options)), Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
 	if opts.OriginalRecipient != "" {
 		req.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
@@ -176,6 +176,17 @@ func (s *mailSession) clear() {
 func (s *mailSession) Logout() error {
 	s.Reset()
 	return nil
+}
+
+// extensionFlags are what an envelope keeps of MAIL.
+func extensionFlags(o *gosmtp.MailOptions) (f envelope.Flags) {
+	if o.UTF8 {
+		f |= envelope.SMTPUTF8
+	}
+	if o.RequireTLS {
+		f |= envelope.RequireTLS
+	}
+	return f
 }
 
 func notifyBits(words []gosmtp.DSNNotify) (bits uint8) {

@@ -10,6 +10,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/godwit-mta/godwit/compat/diskfree"
+	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/message"
 	"github.com/godwit-mta/godwit/core/smtp"
 )
@@ -105,7 +106,9 @@ func (s *mailSession) received(b []byte) []byte {
 	if cert := s.c.ClientCert(); cert != nil {
 		r.Verified, r.Cert = true, smtp.CertText(cert)
 	}
-	if len(s.rcpts) == 1 {
+	r.UTF8 = s.options.UTF8
+	// An address in UTF-8 would make a header that only SMTPUTF8 can carry on.
+	if len(s.rcpts) == 1 && address.ASCII(s.rcpts[0]) {
 		r.For = s.complete(s.rcpts[0])
 	}
 	return r.Append(b)

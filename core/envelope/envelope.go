@@ -82,13 +82,16 @@ const (
 // Flags of an envelope.
 type Flags uint8
 
-// The flags, written in the queue files as "authenticated bounce internal tls suspend".
+// The flags, written in the queue files as "authenticated bounce internal tls suspend smtputf8
+// requiretls".
 const (
 	Authenticated Flags = 1 << iota // the session was authenticated or local
 	BounceMessage                   // the message is itself a notice
 	Internal                        // made by expansion: rules see it as from local
 	TLS                             // the message came over TLS
 	Suspended                       // not to be tried until somebody says otherwise
+	SMTPUTF8                        // the message came with SMTPUTF8 (RFC 6531)
+	RequireTLS                      // it must not travel without verified TLS (RFC 8689)
 )
 
 // Notify is the NOTIFY parameter of RFC 3461 section 4.1 as a bit mask.

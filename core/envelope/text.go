@@ -28,7 +28,8 @@ var bounceNames = [...]string{BounceFailed: "failed", BounceDelayed: "delayed", 
 var flagNames = [...]struct {
 	flag Flags
 	name string
-}{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}, {Suspended, "suspend"}}
+}{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}, {Suspended, "suspend"},
+	{SMTPUTF8, "smtputf8"}, {RequireTLS, "requiretls"}}
 
 func (t Type) String() string {
 	if int(t) < len(typeNames) {

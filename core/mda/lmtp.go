@@ -14,6 +14,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
 )
 
@@ -57,13 +58,17 @@ func (a *Agent) transact(c *gosmtp.Client, j *Job) error {
 	if err := c.Hello(heloName(a.host.Hostname)); err != nil {
 		return &unready{err}
 	}
-	size := int64(len(j.prefix())) + j.Size
-	if err := c.Mail(j.Sender.String(), &gosmtp.MailOptions{Size: size}); err != nil {
-		return err
-	}
 	rcpt := j.User
 	if j.RcptTo {
 		rcpt = j.Dest.String()
+	}
+	utf8 := !address.ASCII(rcpt) || j.Sender.International()
+	if offered, _ := c.Extension("SMTPUTF8"); utf8 && !offered {
+		return &gosmtp.SMTPError{Code: 553, EnhancedCode: gosmtp.EnhancedCode{5, 6, 7}, Message: "SMTPUTF8 not supported by the server"}
+	}
+	size := int64(len(j.prefix())) + j.Size
+	if err := c.Mail(j.Sender.String(), &gosmtp.MailOptions{Size: size, UTF8: utf8}); err != nil {
+		return err
 	}
 	if strings.ContainsAny(rcpt, "<> ") && !strings.HasPrefix(rcpt, `"`) {
 		return fmt.Errorf("user %q cannot be a recipient", rcpt)

@@ -21,6 +21,7 @@ type Received struct {
 	By         string // our name
 	Ident      string // name of the software
 	ESMTP      bool
+	UTF8       bool   // with SMTPUTF8 (RFC 6531)
 	TLS        string // "TLSv1.3:TLS_AES_256_GCM_SHA384:256"; "" without TLS
 	Verified   bool   // the client showed a certificate that we trust
 	Cert       string // whose certificate that is
@@ -69,10 +70,13 @@ func (r *Received) Append(b []byte) []byte {
 	return append(b, '\n')
 }
 
-// protocol is a keyword of RFC 3848.
+// protocol is a keyword of RFC 3848, or of RFC 6531 section 4.3.
 func (r *Received) protocol() string {
 	s := "SMTP"
-	if r.ESMTP {
+	switch {
+	case r.UTF8:
+		s = "UTF8SMTP"
+	case r.ESMTP:
 		s = "ESMTP"
 	}
 	if r.TLS != "" {

@@ -68,6 +68,9 @@ func TestReceived(t *testing.T) {
 		{"tls", func(r *Received) { r.TLS, r.For = "TLSv1.3:TLS_AES_256_GCM_SHA384:256", "" },
 			"Received: from client.example.net (client.example.net [127.0.0.10])\n\tby mx1.example.org (Godwit) with ESMTPS id 7654331f " +
 				"(TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO);\n\tTue, 3 Nov 2026 12:44:35 +0000 (UTC)\n"},
+		{"UTF-8", func(r *Received) { r.UTF8, r.TLS, r.Auth, r.For = true, "T", true, "" },
+			"Received: from client.example.net (client.example.net [127.0.0.10])\n\tby mx1.example.org (Godwit) with UTF8SMTPSA id 7654331f " +
+				"(T:NO);\n\tTue, 3 Nov 2026 12:44:35 +0000 (UTC)\n"},
 		{"masked, authenticated", func(r *Received) {
 			r.MaskSource, r.TLS, r.Auth, r.ShowAuth, r.User, r.Verified, r.For = true, "T", true, true, "ann", true, ""
 		}, "Received: by mx1.example.org (Godwit) with ESMTPSA id 7654331f (T:YES) auth=yes user=ann;\n" +

@@ -18,9 +18,11 @@ const groupSize = 100
 
 // extensions are what a server said to EHLO.
 type extensions struct {
-	startTLS, pipelining, eightBit, dsn, sizeGiven bool
+	startTLS, pipelining, eightBit, dsn, sizeGiven, utf8, requireTLS bool
 
 	size int64    // largest message in octets; 0: no limit is known
+	rcpt int      // most recipients of a transaction; 0: no limit is known (RFC 9422)
+	mail int      // most transactions of a session; 0: no limit is known
 	auth []string // mechanisms in upper case
 }
 
@@ -41,11 +43,33 @@ func parseExtensions(lines []string) (x extensions) {
 			if n, err := strconv.ParseInt(strings.TrimSpace(args), 10, 64); err == nil && n > 0 {
 				x.size = n
 			}
+		case "SMTPUTF8":
+			x.utf8 = true
+		case "REQUIRETLS":
+			x.requireTLS = true
+		case "LIMITS":
+			x.limits(args)
 		case "AUTH":
 			x.auth = append(x.auth, strings.Fields(args)...)
 		}
 	}
 	return x
+}
+
+// limits reads what a server says about itself. What is not understood counts for nothing,
+// https://www.rfc-editor.org/rfc/rfc9422#section-3
+func (x *extensions) limits(args string) {
+	for word := range strings.FieldsSeq(args) {
+		name, value, _ := strings.Cut(word, "=")
+		n, err := strconv.ParseInt(value, 10, 32)
+		switch {
+		case err != nil || n <= 0:
+		case name == "RCPTMAX":
+			x.rcpt = int(n)
+		case name == "MAILMAX":
+			x.mail = int(n)
+		}
+	}
 }
 
 // client speaks SMTP on one connection.
@@ -127,15 +151,22 @@ func (c *client) final() bool { return false }
 // closed gives the reason when the server is about to close the connection.
 func (c *client) closed() *fate { return c.closing }
 
-// mail gives the MAIL command of a message.
-func (c *client) mail(sender address.Address, msg *Message) string {
+// mail gives the MAIL command of a transaction.
+func (c *client) mail(sender string, tx *transaction) string {
 	var b strings.Builder
-	b.WriteString("MAIL FROM:<" + sender.String() + ">")
+	msg := tx.msg
+	b.WriteString("MAIL FROM:<" + sender + ">")
 	if c.ext.sizeGiven {
 		b.WriteString(" SIZE=" + strconv.FormatInt(msg.Body.size(), 10))
 	}
 	if c.ext.eightBit {
 		b.WriteString(" BODY=8BITMIME")
+	}
+	if c.ext.utf8 && (msg.UTF8 || tx.international(sender)) {
+		b.WriteString(" SMTPUTF8")
+	}
+	if msg.RequireTLS && c.ext.requireTLS && c.secured() {
+		b.WriteString(" REQUIRETLS")
 	}
 	if c.ext.dsn {
 		if msg.Ret == "FULL" || msg.Ret == "HDRS" {
@@ -169,7 +200,17 @@ func original(r *Recipient) string {
 	if r.ORcpt != "" || r.Rcpt.Null() || r.Rcpt == r.Dest {
 		return r.ORcpt
 	}
-	return "rfc822;" + strings.NewReplacer("+", "+2B", "=", "+3D", " ", "+20").Replace(r.Rcpt.String())
+	return originalOf(r.Rcpt)
+}
+
+// originalOf gives an address as ORCPT says it, in xtext; one in UTF-8 as RFC 6533 section 3
+// does where it has to be ASCII.
+func originalOf(a address.Address) string {
+	text := strings.NewReplacer("+", "+2B", "=", "+3D", " ", "+20").Replace(a.String())
+	if !a.International() {
+		return "rfc822;" + text
+	}
+	return "utf-8;" + address.EmbedUnicode(text)
 }
 
 // notify gives the value of NOTIFY (RFC 3461 section 4.1).

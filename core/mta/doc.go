@@ -24,6 +24,13 @@
 //   - It sends EHLO again after each RSET, and matches EHLO keywords by case.
 //   - It drops the text of replies that the log and notices need.
 //
+// # What a message needs
+//
+// A message goes to a server only as it is. Octets beyond ASCII need 8BITMIME, addresses and
+// headers in UTF-8 SMTPUTF8, REQUIRETLS needs verified TLS and REQUIRETLS; where the server lacks
+// it the recipients fail for good. DSN parameters are left out where they are not known, and the
+// result says so.
+//
 // What is hostile here is the server: reply lines and their number, the time for each reply
 // and for a whole transaction, and the pace at which it takes the body are bounded. What it sent
 // before the TLS handshake is never read after it.

@@ -106,7 +106,13 @@ func (l *lmtpClient) send(tx *transaction, sender func(*Message) address.Address
 		tx.settle(fate{status: envelope.PermFail, text: "message too large for peer", class: 5, code: 304})
 		return nil, nil
 	}
-	if err := l.c.Mail(sender(tx.msg).String(), &gosmtp.MailOptions{Size: tx.msg.Body.size()}); err != nil {
+	from := sender(tx.msg).String()
+	utf8 := tx.international(from)
+	if offered, _ := l.c.Extension("SMTPUTF8"); utf8 && !offered {
+		tx.settle(*noUTF8())
+		return nil, nil
+	}
+	if err := l.c.Mail(from, &gosmtp.MailOptions{Size: tx.msg.Body.size(), UTF8: utf8}); err != nil {
 		f, err := l.refused(err)
 		if err == nil && l.closing == nil {
 			tx.settle(f)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,10 +23,16 @@ type Message struct {
 	Body       Body
 	EnvID      string // xtext, as received
 	Ret        string // "", "FULL" or "HDRS"
+	UTF8       bool   // it came with SMTPUTF8
+	RequireTLS bool   // it came with REQUIRETLS
 	Recipients []Recipient
 	Close      func() // called once when the body is not needed any more; may be nil; must not call the MTA
 
 	open atomic.Int64 // recipients without a result
+
+	scanned sync.Once
+	header8 bool // octets beyond ASCII in the header section
+	body8   bool // after it
 }
 
 // Recipient is one envelope of a message.
@@ -62,6 +69,7 @@ type Relay struct {
 	URL          URL    // without Host: by the mail exchangers of the recipient's domain
 	RequireTLS   bool   // "tls": makes SMTP mandatory and verified
 	NoVerify     bool
+	Strict       bool        // for messages with REQUIRETLS: the server has to offer it
 	TLSConfig    *tls.Config // roots, certificates, versions, ciphers; nil is the default
 	Auth         *Credentials
 	Helo         string // "" is the host's name
@@ -119,8 +127,8 @@ func (l Limits) withDefaults() Limits {
 // difference on the wire is in it: two actions never share a connection, and what was
 // opened with an old password serves no new message.
 func (r *Relay) key(domain string) string {
-	k := fmt.Sprintf("%s\x00%s\x00%s\x00%t%t%t\x00%s\x00%s\x00%s\x00%v", r.Name, r.URL, domain,
-		r.RequireTLS, r.NoVerify, r.Backup, r.BackupMX, r.Helo, r.MailFrom, r.Sources)
+	k := fmt.Sprintf("%s\x00%s\x00%s\x00%t%t%t%t\x00%s\x00%s\x00%s\x00%v", r.Name, r.URL, domain,
+		r.RequireTLS, r.NoVerify, r.Strict, r.Backup, r.BackupMX, r.Helo, r.MailFrom, r.Sources)
 	if r.Auth != nil {
 		sum := sha256.Sum256([]byte(r.Auth.User + "\x00" + r.Auth.Password))
 		k += "\x00auth" + string(sum[:])

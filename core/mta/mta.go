@@ -115,6 +115,13 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 		return
 	}
 	m.sweep(time.Now())
+	if msg.RequireTLS && !msg.Sender.Null() { // https://www.rfc-editor.org/rfc/rfc8689#section-5
+		if opts.URL.Host == "" {
+			m.refuse(msg, opts, strictFate("REQUIRETLS: the mail exchangers of a domain cannot be validated"))
+			return
+		}
+		opts = opts.strict()
+	}
 	if opts.URL.Host != "" {
 		m.enqueue(opts, "", msg, msg.Recipients)
 		return
@@ -141,7 +148,11 @@ func (m *MTA) Refuse(msg *Message, opts *Relay, why string) {
 		return
 	}
 	msg.open.Store(int64(len(msg.Recipients)))
-	f := fate{status: envelope.TempFail, text: limitText(clean(why)), class: 4, code: 300, unreached: true} // 4.3.0 other mail system status
+	m.refuse(msg, opts, fate{status: envelope.TempFail, text: limitText(clean(why)), class: 4, code: 300, unreached: true}) // 4.3.0 other mail system status
+}
+
+// refuse gives f to all recipients of a message. The caller holds the lock.
+func (m *MTA) refuse(msg *Message, opts *Relay, f fate) {
 	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: "-"}
 	m.conclude(o, opts.sender(msg.Sender), msg, msg.Recipients, slices.Repeat([]fate{f}, len(msg.Recipients)))
 }
@@ -155,7 +166,11 @@ func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipien
 		m.relays[k] = r
 	}
 	r.opts, r.limits = opts, opts.Limits.withDefaults() // the latest configuration counts
-	for len(rcpts) > 0 {
+	rcpts, others := split(rcpts)
+	for len(rcpts) > 0 || len(others) > 0 {
+		if len(rcpts) == 0 {
+			rcpts, others = others, nil
+		}
 		n := min(len(rcpts), maxRecipients)
 		r.tasks = append(r.tasks, &task{msg: msg, rcpts: rcpts[:n:n]})
 		rcpts = rcpts[n:]
@@ -165,6 +180,22 @@ func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipien
 		return
 	}
 	m.dispatch(r)
+}
+
+// split puts the recipients apart whose addresses need SMTPUTF8: a server that lacks it is
+// to get the others.
+func split(rcpts []Recipient) (ascii, others []Recipient) {
+	if !slices.ContainsFunc(rcpts, func(r Recipient) bool { return r.Dest.International() }) {
+		return rcpts, nil
+	}
+	for _, r := range rcpts {
+		if r.Dest.International() {
+			others = append(others, r)
+		} else {
+			ascii = append(ascii, r)
+		}
+	}
+	return ascii, others
 }
 
 // Pause lets no transaction begin until Resume. It reports false when it was so already.

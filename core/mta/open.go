@@ -80,7 +80,7 @@ func (o *opener) open(ctx context.Context, conn net.Conn) (peer, error) {
 	}
 	if err != nil {
 		conn.Close()
-		return nil, err
+		return nil, o.strictly(err)
 	}
 	return p, nil
 }
@@ -109,6 +109,9 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 			return nil, err
 		}
 	}
+	if o.relay.Strict && !c.ext.requireTLS {
+		return nil, errNoRequireTLS
+	}
 	if o.relay.Auth != nil {
 		if err := o.authenticate(c); err != nil {
 			return nil, err
@@ -133,6 +136,8 @@ func (o *opener) upgrade(ctx context.Context, c *client, required, verified bool
 	case err != nil:
 		return nil, err
 	case c.closing != nil:
+		return nil, &refusal{r}
+	case r.class() == 4 && o.relay.Strict:
 		return nil, &refusal{r}
 	case r.class() != 2 && required:
 		return nil, fmt.Errorf("%w: %s", errTLSRefused, r.text())
@@ -167,6 +172,10 @@ func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (n
 	}
 	tc := tls.Client(conn, cfg)
 	if err := tc.HandshakeContext(ctx); err != nil {
+		var unverified *tls.CertificateVerificationError
+		if errors.As(err, &unverified) {
+			return nil, fmt.Errorf("%w: %w: %s", errHandshake, errCertificate, clean(unverified.Err.Error()))
+		}
 		return nil, fmt.Errorf("%w: %s", errHandshake, clean(err.Error()))
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {

@@ -4,16 +4,7 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
-	"github.com/godwit-mta/godwit/core/envelope"
 )
-
-// sendable says why a transaction must not be tried with this server, if so.
-func (c *client) sendable(tx *transaction) *fate {
-	if c.ext.size > 0 && tx.msg.Body.size() > c.ext.size {
-		return &fate{status: envelope.PermFail, text: "message too large for peer", class: 5, code: 304}
-	}
-	return nil
-}
 
 // send hands a transaction over. When the server takes pipelined commands, the body is
 // followed in the same write by the commands of the next transaction, which next gives;
@@ -21,7 +12,7 @@ func (c *client) sendable(tx *transaction) *fate {
 // more; recipients whose fate is open then were not refused.
 func (c *client) send(tx *transaction, sender func(*Message) address.Address, next func() *transaction) (*transaction, error) {
 	c.limit = time.Now().Add(c.times.Transaction)
-	if f := c.sendable(tx); f != nil {
+	if f := c.sendable(tx, sender(tx.msg).String()); f != nil {
 		tx.settle(*f)
 		return nil, nil
 	}
@@ -40,7 +31,7 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 	}
 	var following *transaction
 	if c.ext.pipelining {
-		if following = next(); following != nil && len(following.rcpts) <= groupSize && c.sendable(following) == nil {
+		if following = next(); following != nil && len(following.rcpts) <= groupSize && c.sendable(following, sender(following.msg).String()) == nil {
 			x := c.exchange(following)
 			c.write(x, sender, 0, x.total)
 			following.begun = true
@@ -95,7 +86,7 @@ func (c *client) write(x *exchange, sender func(*Message) address.Address, from,
 		case i == -2:
 			c.command("RSET")
 		case i == -1:
-			c.command(c.mail(sender(x.tx.msg), x.tx.msg))
+			c.command(c.mail(sender(x.tx.msg).String(), x.tx))
 		case n < x.total-1:
 			c.command(c.rcpt(&x.tx.rcpts[i]))
 		default:

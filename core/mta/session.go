@@ -29,6 +29,7 @@ type session struct {
 	tr     *trace.Trace
 	wake   chan struct{}
 
+	rcptMost  int // recipients of a transaction that the server takes; 0: not known
 	origin    origin
 	freeing   bool         // it is counted in relay.freeing
 	up        bool         // it got to the point of taking mail
@@ -140,8 +141,18 @@ func (s *session) open() (peer, error) {
 	}
 	if err == nil {
 		s.origin.noDSN, s.origin.final = p.noDSN(), p.final()
+		if c, ok := p.(*client); ok {
+			s.obey(&c.ext)
+		}
 	}
 	return p, err
+}
+
+// obey keeps to what the server says about its limits (RFC 9422).
+func (s *session) obey(x *extensions) {
+	if s.rcptMost = x.rcpt; x.mail > 0 {
+		s.limits.SessionMailMax = min(s.limits.SessionMailMax, x.mail)
+	}
 }
 
 func (s *session) try(o *opener, dial func(netip.AddrPort) (net.Conn, error)) (peer, error) {
@@ -247,6 +258,10 @@ func (s *session) failed(err error) {
 	if m.deny(r, s.choice.target.addr, err) {
 		return
 	}
+	if errors.As(err, new(strictError)) {
+		r.failed[s.choice.target.addr] = true
+		return
+	}
 	if r.ready > 0 && s.choice.route.ready > 0 {
 		// It takes mail over other connections: it only has enough of them.
 		r.most, r.mostUntil = r.ready, time.Now().Add(targetLife)
@@ -258,8 +273,12 @@ func (s *session) failed(err error) {
 	}
 }
 
-// openFate is the fate of recipients when no server could be used. It is always temporary.
+// openFate is the fate of recipients when no server could be used. It is temporary, unless
+// the message must not go to such a server.
 func openFate(err error) fate {
+	if errors.As(err, new(strictError)) {
+		return strictFate(ioText(err))
+	}
 	var e *refusal
 	if errors.As(err, &e) {
 		f := verdict(e.reply)

@@ -73,6 +73,16 @@ func (s *session) returnTask(t *task) {
 	s.r.giveBack(t)
 }
 
+// take takes a task, or as much of it as the server takes at once. The caller holds the lock.
+func (s *session) take() *transaction {
+	tx := s.r.take()
+	if most := s.rcptMost; most > 0 && len(tx.rcpts) > most {
+		s.r.giveBack(&task{msg: tx.msg, rcpts: tx.rcpts[most:], tries: tx.tries})
+		tx = newTransaction(&task{msg: tx.msg, rcpts: tx.rcpts[:most:most], tries: tx.tries})
+	}
+	return tx
+}
+
 // usable reports whether another transaction may begin on this connection. One that is under
 // way counts already.
 func (s *session) usable(begun int) bool {
@@ -97,11 +107,11 @@ func (s *session) next(p peer, wait bool) *transaction {
 		if !s.usable(1) || len(r.tasks) == 0 {
 			return nil
 		}
-		return r.take()
+		return s.take()
 	}
 	for idleSince := time.Now(); s.usable(0); {
 		if len(r.tasks) > 0 {
-			tx := r.take()
+			tx := s.take()
 			if s.sent == 0 {
 				m.dispatch(r) // now that the server takes mail there may be more sessions
 			}

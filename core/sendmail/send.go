@@ -7,8 +7,10 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"net/textproto"
+	"slices"
 	"strings"
 
+	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -57,6 +59,9 @@ func (m *Message) Send(conn io.ReadWriter, o *Options, log io.Writer) error {
 }
 
 func (m *Message) mailParameters(o *Options, features []string) (p string) {
+	if m.international() && hasFeature(features, "SMTPUTF8") {
+		p += " SMTPUTF8"
+	}
 	if m.EightBit && hasFeature(features, "8BITMIME") {
 		p += " BODY=8BITMIME"
 	}
@@ -69,6 +74,11 @@ func (m *Message) mailParameters(o *Options, features []string) (p string) {
 		}
 	}
 	return p
+}
+
+// international reports whether an address of the envelope is not ASCII.
+func (m *Message) international() bool {
+	return m.Sender.International() || slices.ContainsFunc(m.Recipients, address.Address.International)
 }
 
 // hasFeature looks for a keyword of the reply to EHLO, RFC 5321 section 4.1.1.1.

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"crypto/tls"
 	"strconv"
 	"strings"
 
@@ -214,14 +213,20 @@ func (c *Conn) hello(name string) string {
 // extensions lists the keywords of the EHLO reply.
 func (c *Conn) extensions() string {
 	var b strings.Builder
-	b.WriteString("\n8BITMIME\nCHUNKING\nENHANCEDSTATUSCODES\nPIPELINING\nSIZE")
+	b.WriteString("\n8BITMIME\nCHUNKING\nENHANCEDSTATUSCODES")
+	b.WriteString(c.limits())
+	b.WriteString("\nPIPELINING\nSIZE")
 	if c.cfg.MaxMessageSize > 0 {
 		b.WriteString(" " + strconv.FormatInt(c.cfg.MaxMessageSize, 10))
 	}
 	if c.cfg.DSN {
 		b.WriteString("\nDSN")
 	}
-	if _, secured := c.conn.(*tls.Conn); !secured && c.cfg.TLSConfig != nil {
+	b.WriteString("\nSMTPUTF8")
+	switch {
+	case c.secured():
+		b.WriteString("\nREQUIRETLS") // https://www.rfc-editor.org/rfc/rfc8689#section-2
+	case c.cfg.TLSConfig != nil:
 		b.WriteString("\nSTARTTLS")
 	}
 	if offered := c.mechanisms(); len(offered) > 0 {
@@ -229,6 +234,21 @@ func (c *Conn) extensions() string {
 	}
 	b.WriteString("\nHELP")
 	return b.String()
+}
+
+// limits is the line of RFC 9422.
+func (c *Conn) limits() string {
+	var s string
+	if c.cfg.MaxMails > 0 {
+		s += " MAILMAX=" + strconv.Itoa(c.cfg.MaxMails)
+	}
+	if c.cfg.MaxRcpt > 0 {
+		s += " RCPTMAX=" + strconv.Itoa(c.cfg.MaxRcpt)
+	}
+	if s == "" {
+		return ""
+	}
+	return "\nLIMITS" + s
 }
 
 // foreign reports whether a verb belongs to HTTP: a browser that was made to talk to us

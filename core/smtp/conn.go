@@ -33,6 +33,7 @@ type Conn struct {
 	helo  string
 	esmtp bool
 	mail  bool // MAIL was accepted
+	utf8  bool // with SMTPUTF8
 	rcpts int
 	mails int
 
@@ -98,6 +99,11 @@ func (c *Conn) Helo() string { return c.helo }
 // ESMTP reports whether the client greeted with EHLO.
 func (c *Conn) ESMTP() bool { return c.esmtp }
 
+func (c *Conn) secured() bool {
+	_, ok := c.conn.(*tls.Conn)
+	return ok
+}
+
 // TLS gives the state of the encryption, nil without it.
 func (c *Conn) TLS() *tls.ConnectionState {
 	if tc, ok := c.conn.(*tls.Conn); ok {
@@ -162,7 +168,7 @@ func (c *Conn) hang(reason string) {
 }
 
 func (c *Conn) clearTransaction() {
-	c.mail, c.rcpts, c.failed = false, 0, nil
+	c.mail, c.utf8, c.rcpts, c.failed = false, false, 0, nil
 }
 
 func (c *Conn) reset() {

@@ -4,7 +4,8 @@
 // further interfaces that a session may have (see backend.go).
 //
 // Offered: PIPELINING (RFC 2920), 8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034),
-// SIZE (RFC 1870), CHUNKING (RFC 3030, without BINARYMIME), and where the listener wants it DSN (RFC 3461) and STARTTLS (RFC 3207).
+// SIZE (RFC 1870), CHUNKING (RFC 3030, without BINARYMIME), SMTPUTF8 (RFC 6531), LIMITS (RFC 9422), over TLS REQUIRETLS
+// (RFC 8689), and where the listener wants it DSN (RFC 3461) and STARTTLS (RFC 3207).
 //
 // Lines end with CRLF and nothing else. A bare CR, a bare LF or a NUL in a message gets the
 // message refused after its true end was read, so that no two servers can disagree about

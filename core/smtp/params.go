@@ -92,6 +92,12 @@ func (c *Conn) mailOptions(params string) (*gosmtp.MailOptions, *gosmtp.SMTPErro
 			if _, ok := decodeXtext(value); !ok || value == "" {
 				return badParam("AUTH syntax error")
 			}
+		case keyword == "SMTPUTF8":
+			opts.UTF8 = true
+			return noValue(keyword, value)
+		case keyword == "REQUIRETLS" && c.secured():
+			opts.RequireTLS = true
+			return noValue(keyword, value)
 		case keyword == "RET" && c.cfg.DSN:
 			opts.Return = gosmtp.DSNReturn(strings.ToUpper(value))
 			if opts.Return != gosmtp.DSNReturnFull && opts.Return != gosmtp.DSNReturnHeaders {
@@ -109,6 +115,13 @@ func (c *Conn) mailOptions(params string) (*gosmtp.MailOptions, *gosmtp.SMTPErro
 		return nil
 	})
 	return opts, r
+}
+
+func noValue(keyword, value string) *gosmtp.SMTPError {
+	if value != "" {
+		return badParam(keyword + " takes no value")
+	}
+	return nil
 }
 
 // setSize is RFC 1870 section 6: up to 20 digits.
@@ -146,7 +159,7 @@ func (c *Conn) rcptOptions(params string) (*gosmtp.RcptOptions, *gosmtp.SMTPErro
 		case keyword == "NOTIFY" && c.cfg.DSN:
 			return setNotify(opts, value)
 		case keyword == "ORCPT" && c.cfg.DSN:
-			return setORcpt(opts, value)
+			return c.setORcpt(opts, value)
 		}
 		return unknownParam(keyword, value)
 	})
@@ -175,11 +188,17 @@ func setNotify(opts *gosmtp.RcptOptions, value string) *gosmtp.SMTPError {
 }
 
 // setORcpt is RFC 3461 section 4.2: type;xtext. The type is given in upper case, as
-// go-smtp names them.
-func setORcpt(opts *gosmtp.RcptOptions, value string) *gosmtp.SMTPError {
+// go-smtp names them. An address of type utf-8 is kept in the form of RFC 6533 section 3 that
+// can be said everywhere: \x{HEX} for what is not ASCII.
+func (c *Conn) setORcpt(opts *gosmtp.RcptOptions, value string) *gosmtp.SMTPError {
 	kind, text, ok := strings.Cut(value, ";")
+	if len(value) > maxORcpt {
+		ok = false
+	} else if c.utf8 && strings.EqualFold(kind, string(gosmtp.DSNAddressTypeUTF8)) {
+		text = address.EmbedUnicode(text)
+	}
 	addr, decoded := decodeXtext(text)
-	if !ok || !decoded || addr == "" || !atom(kind) || len(value) > maxORcpt {
+	if !ok || !decoded || addr == "" || !atom(kind) {
 		return badParam("ORCPT address syntax error")
 	}
 	opts.OriginalRecipientType = gosmtp.DSNAddressType(strings.ToUpper(kind))
@@ -244,8 +263,15 @@ func EncodeXtext(s string) string {
 	return string(b)
 }
 
-// parsePath checks an address and gives it in the form that backends get.
-func parsePath(path string) (string, bool) {
+// parsePath checks an address and gives it in the form that backends get. One with octets
+// beyond ASCII is refused unless SMTPUTF8 was said (RFC 6531 section 3.5).
+func parsePath(path string, utf8 bool, bad *gosmtp.SMTPError) (string, *gosmtp.SMTPError) {
 	a, err := address.ParsePath(path)
-	return a.String(), err == nil
+	switch {
+	case err != nil:
+		return "", bad
+	case !utf8 && !address.ASCII(path):
+		return "", reply(553, 6, 7, "Address needs SMTPUTF8")
+	}
+	return a.String(), nil
 }

@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
 
@@ -16,17 +15,21 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	case c.helo == "" || c.mail:
 		return reply(503, 5, 1, textNotNow)
 	}
-	if _, secured := c.conn.(*tls.Conn); c.cfg.TLSRequire && !secured {
+	if c.cfg.TLSRequire && !c.secured() {
 		return reply(530, 7, 0, "Must issue a STARTTLS command first")
 	}
 	if c.cfg.AuthRequire && !c.authenticated {
 		return reply(530, 7, 0, "Must issue an AUTH command first")
 	}
-	sender, valid := parsePath(path)
-	if !ok || !valid {
-		return reply(553, 1, 0, "Sender address syntax error")
+	bad := reply(553, 1, 0, "Sender address syntax error")
+	if !ok {
+		return bad
 	}
 	opts, r := c.mailOptions(params)
+	if r != nil {
+		return r
+	}
+	sender, r := parsePath(path, opts.UTF8, bad)
 	if r != nil {
 		return r
 	}
@@ -35,7 +38,7 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	}
 	r = c.answer(c.session.Mail(sender, opts), reply(250, 0, 0, "Ok"))
 	if c.mail = r.Code < 300; c.mail {
-		c.failed = nil
+		c.failed, c.utf8 = nil, opts.UTF8
 	}
 	return r
 }
@@ -48,9 +51,13 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	case !c.mail || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	}
-	rcpt, valid := parsePath(path)
-	if !ok || !valid || rcpt == "" {
-		return reply(501, 1, 3, "Recipient address syntax error")
+	bad := reply(501, 1, 3, "Recipient address syntax error")
+	if !ok || path == "" {
+		return bad
+	}
+	rcpt, r := parsePath(path, c.utf8, bad)
+	if r != nil {
+		return r
 	}
 	opts, r := c.rcptOptions(params)
 	if r != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/godwit-mta/godwit/core/address"
 )
 
 // The end-of-data vectors: octets between a body and a second mail. Whichever way they are
@@ -124,7 +126,8 @@ func TestBadOctets(t *testing.T) {
 
 func FuzzCommand(f *testing.F) {
 	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "RCPT TO:<\"a>b\"@c> NOTIFY=NEVER ORCPT=rfc822;a+2B",
-		"AUTH PLAIN AAAA", "EHLO [IPv6:::1]", "noop\r", "MAIL FROM:<\"\\", "RCPT TO: <@a,@b:c@d>", "auth\tx y"} {
+		"AUTH PLAIN AAAA", "EHLO [IPv6:::1]", "noop\r", "MAIL FROM:<\"\\", "RCPT TO: <@a,@b:c@d>", "auth\tx y",
+		"MAIL FROM:<ö@bücher.example> SMTPUTF8", "RCPT TO:<ö@d> ORCPT=utf-8;ö+2B@d"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -135,13 +138,21 @@ func FuzzCommand(f *testing.F) {
 		}
 		for _, word := range []string{"FROM:", "TO:"} {
 			path, params, _, good := splitPath(arg, word)
-			addr, valid := parsePath(path)
-			if again, ok := parsePath(addr); valid && (!ok || again != addr) {
-				t.Fatalf("%q: address %q is read as %q", line, addr, again)
+			bad := reply(501, 1, 3, "")
+			for _, utf8 := range []bool{false, true} {
+				addr, r := parsePath(path, utf8, bad)
+				if again, r2 := parsePath(addr, utf8, bad); r == nil && (r2 != nil || again != addr) {
+					t.Fatalf("%q: address %q is read as %q", line, addr, again)
+				}
+				if r == nil && !utf8 && !address.ASCII(addr) {
+					t.Fatalf("%q: address %q without SMTPUTF8", line, addr)
+				}
+				good = good && (r == nil || !utf8)
 			}
-			if !good || !valid {
+			if !good {
 				continue
 			}
+			c.utf8 = len(path)%2 == 0
 			if o, r := c.mailOptions(params); r == nil && strings.ContainsAny(o.EnvelopeID, "\r\n\x00") {
 				t.Fatalf("%q: %q", line, o.EnvelopeID)
 			}

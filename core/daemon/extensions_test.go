@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"testing"
+
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+// submit hands a message in with parameters of MAIL and of RCPT.
+func submit(t *testing.T, c *gosmtp.Client, from, to string, mail *gosmtp.MailOptions, rcpt *gosmtp.RcptOptions, body string) {
+	t.Helper()
+	if err := c.Mail(from, mail); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Rcpt(to, rcpt); err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Data()
+	if err == nil {
+		_, err = w.Write([]byte(body))
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a message came with is obeyed on its way out: a server that lacks it does not get the
+// message, and the sender is told why, in a notice that has no more in it than it may.
+func TestExtensionsEndToEnd(t *testing.T) {
+	dir := t.TempDir()
+	pool := makeCert(t, dir)
+	s, port := startSink(t, nil)
+	l := start(t, fmt.Sprintf(`
+pki mx.example.org cert "%[1]s/cert.pem"
+pki mx.example.org key "%[1]s/key.pem"
+bounce return-full any
+listen on 127.0.0.1 port PORT tls pki mx.example.org
+action "local" maildir userbase <people>
+action "out" relay host "smtp://127.0.0.1:%[2]d"
+match from any for domain "example.org" action "local"
+match from any for any action "out"
+`, dir, port))
+	c := l.dialTLS(&tls.Config{ServerName: "mx.example.org", RootCAs: pool})
+	before := 0
+	for _, v := range []struct {
+		name, to string
+		mail     gosmtp.MailOptions
+		rcpt     gosmtp.RcptOptions
+		want     []string
+		full     bool
+	}{
+		{"REQUIRETLS", "a@b.example", gosmtp.MailOptions{RequireTLS: true, Return: gosmtp.DSNReturnFull}, gosmtp.RcptOptions{},
+			[]string{"Status: 5.7.30", "TLS required but not supported"}, false},
+		{"SMTPUTF8", "ö@bücher.example", gosmtp.MailOptions{UTF8: true, Return: gosmtp.DSNReturnFull}, gosmtp.RcptOptions{},
+			[]string{"Status: 5.6.7", `Final-Recipient: utf-8; \x{F6}@xn--bcher-kva.example`, "Content-Type: message/global\n", "ö@xn--bcher-kva.example: SMTPUTF8"}, true},
+		{"header in UTF-8", "a@b.example", gosmtp.MailOptions{UTF8: true}, gosmtp.RcptOptions{OriginalRecipient: "ö@c.example", OriginalRecipientType: gosmtp.DSNAddressTypeUTF8},
+			[]string{"Status: 5.6.9", `Original-Recipient: utf-8; \x{F6}@c.example`, "Content-Type: message/global-headers\n"}, false},
+	} {
+		from := l.log.len()
+		submit(t, c, "joe@example.org", v.to, &v.mail, &v.rcpt, "Subject: größe\r\n\r\nthe text\r\n")
+		l.log.wait(t, from, `mda delivery .* from=<> to=<joe@example.org> .* result=Ok`)
+		got := l.maildir("joe")
+		if before++; len(got) != before {
+			t.Fatalf("%s: %d messages", v.name, len(got))
+		}
+		notice := ""
+		for _, m := range got {
+			if strings.Contains(m, v.want[0]) {
+				notice = m
+			}
+		}
+		for _, want := range v.want {
+			if !strings.Contains(notice, want) {
+				t.Errorf("%s: no %q in\n%s", v.name, want, notice)
+			}
+		}
+		if full := strings.Contains(notice, "the text"); full != v.full {
+			t.Errorf("%s: whole message %v in\n%s", v.name, full, notice)
+		}
+	}
+	if got := s.messages(); len(got) != 0 {
+		t.Errorf("the next server got %+v", got)
+	}
+	// With all that in a message for somebody here nothing stands against it.
+	from := l.log.len()
+	submit(t, c, "ö@example.net", "joe@example.org", &gosmtp.MailOptions{UTF8: true, RequireTLS: true}, nil, "Subject: ü\r\n\r\n")
+	l.log.wait(t, from, `mda delivery .* from=<ö@example.net> to=<joe@example.org> .* result=Ok`)
+	found := false
+	for _, m := range l.maildir("joe") {
+		found = found || strings.Contains(m, "Subject: ü\n") && strings.Contains(m, "with UTF8SMTPS id ") && strings.Contains(m, "Return-Path: <ö@example.net>")
+	}
+	if !found {
+		t.Errorf("not among %q", l.maildir("joe"))
+	}
+}
