@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,25 +80,39 @@ func (c *client) print(out io.Writer, err error, text string) error {
 	return err
 }
 
+// showQueue prints one page while the next one is being made.
 func (c *client) showQueue(req *control.Request, out io.Writer) error {
-	for {
-		var page control.QueuePage
-		if _, err := c.call(req, &page); err != nil {
-			return err
-		}
-		var lines bytes.Buffer
-		for i := range page.Entries {
-			lines.WriteString(page.Entries[i].String())
-			lines.WriteByte('\n')
-		}
-		if _, err := lines.WriteTo(out); err != nil {
-			return err
-		}
-		if page.Next == 0 {
-			return nil
-		}
-		req.First = page.Next
+	type answer struct {
+		page control.QueuePage
+		err  error
 	}
+	ask := func(req control.Request) <-chan *answer {
+		pages := make(chan *answer, 1)
+		go func() {
+			a := new(answer)
+			_, a.err = c.call(&req, &a.page)
+			pages <- a
+		}()
+		return pages
+	}
+	loading := false
+	for next := ask(*req); next != nil; {
+		a := <-next
+		if a.err != nil {
+			return a.err
+		}
+		loading = loading || a.page.Loading
+		if req.First, next = a.page.Next, nil; req.First != 0 {
+			next = ask(*req)
+		}
+		if _, err := out.Write(a.page.Lines); err != nil {
+			return err
+		}
+	}
+	if loading {
+		fmt.Fprintln(os.Stderr, "smtpctl: smtpd is still reading the queue: there may be more than this")
+	}
+	return nil
 }
 
 func (c *client) showText(req *control.Request, out io.Writer) error {

@@ -118,6 +118,8 @@ func TestQueueLines(t *testing.T) {
 	local.ErrorLine = "bad\nline"
 	v6 := e
 	v6.Sockaddr = "[::1]"
+	utf8 := e
+	utf8.ErrorLine = "later \xff à"
 	tests := []struct {
 		env  envelope.Envelope
 		info scheduler.Info
@@ -129,10 +131,12 @@ func TestQueueLines(t *testing.T) {
 			"99b6aa0346ee5eb0|inet6|mta||alice@example.org|u2@tempfail.example.net|u2@tempfail.example.net|1795438627|1795784227|1795438630|1|inflight|3|451 4.7.1 greylisted, try later"},
 		{local, scheduler.Info{State: scheduler.Parked, Suspended: true, Held: true},
 			`99b6aa0346ee5eb0|local|mda|bounce,auth,internal,suspend,hold|@|u2@tempfail.example.net|u2@tempfail.example.net|1795438627|1795438687|0|1|pending|0|bad\nline`},
+		{utf8, scheduler.Info{State: scheduler.Pending},
+			`99b6aa0346ee5eb0|inet4|mta||alice@example.org|u2@tempfail.example.net|u2@tempfail.example.net|1795438627|1795784227|1795438630|1|pending|0|later \xff à`},
 	}
 	for _, tt := range tests {
 		q := NewQueueEntry(&tt.env, tt.info, time.Minute)
-		if got := q.String(); got != tt.want {
+		if got := string(q.AppendLine([]byte("x"))); got != "x"+tt.want+"\n" {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
 	}

@@ -2,6 +2,8 @@ package control
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -93,11 +95,23 @@ func seconds(t time.Time) int64 {
 	return t.Unix()
 }
 
-// String is the line of smtpctl show queue, without a line end.
-func (q *QueueEntry) String() string {
-	return trace.Escape(fmt.Sprintf("%s|%s|%s|%s|%s|%s|%s|%d|%d|%d|%d|%s|%d|%s",
-		q.ID, q.Family, q.Type, q.Flags, q.Sender, q.Rcpt, q.Dest,
-		q.Created, q.Expires, q.LastTry, q.Retry, q.State, q.Seconds, q.ErrorLine))
+// AppendLine appends the line of smtpctl show queue.
+func (q *QueueEntry) AppendLine(b []byte) []byte {
+	start := len(b)
+	b = append(b, q.ID.String()...)
+	for _, word := range [...]string{q.Family, q.Type, q.Flags, q.Sender, q.Rcpt, q.Dest} {
+		b = append(append(b, '|'), word...)
+	}
+	for _, n := range [...]int64{q.Created, q.Expires, q.LastTry, q.Retry} {
+		b = strconv.AppendInt(append(b, '|'), n, 10)
+	}
+	b = append(append(b, '|'), q.State...)
+	b = strconv.AppendInt(append(b, '|'), q.Seconds, 10)
+	b = append(append(b, '|'), q.ErrorLine...)
+	if slices.ContainsFunc(b[start:], func(c byte) bool { return c < ' ' || c > '~' }) {
+		b = append(b[:start], trace.Escape(string(b[start:]))...)
+	}
+	return append(b, '\n')
 }
 
 // String is the output of smtpctl show status.

@@ -28,7 +28,7 @@ const (
 	ShowHosts                     // Text
 	ShowHostStats                 // Text
 	ShowMessage                   // Text, or nothing and a descriptor of the message
-	ShowQueue                     // QueuePage; ask again with First after the last ID
+	ShowQueue                     // QueuePage; ask again with Next for First
 	ShowRelays                    // Text
 	ShowRoutes                    // Text
 	ShowStats                     // Stats
@@ -93,13 +93,11 @@ type Stats struct {
 // Status says what is paused.
 type Status struct{ MDA, MTA, SMTP bool }
 
-// MaxPage is the largest number of entries in a page of the queue.
-const MaxPage = 1000
-
 // QueuePage is a part of the queue, in the order of the ids.
 type QueuePage struct {
-	Entries []QueueEntry
+	Lines   []byte      // as smtpctl prints them
 	Next    envelope.ID // where the next page begins; 0: this was the last
+	Loading bool        // there may be envelopes that were not read yet since the start
 }
 
 // QueueEntry is an envelope as smtpctl show queue prints it. Times are in seconds since

@@ -211,33 +211,52 @@ func (q *queueRole) removeRange(rng scheduler.Range) int {
 	return len(gone) + len(doomed)
 }
 
-// pageReaders is how many goroutines read the envelopes of a page.
-const pageReaders = 4
+// Limits of a page of show queue, so that it comes soon and is not large: it ends with the step that exceeds one.
+const (
+	pageTime  = 20 * time.Millisecond
+	pageLimit = 256 << 10 // octets
+)
+
+// lineReaders is how many goroutines read the envelopes of a page.
+const lineReaders = 4
 
 // page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
 // nothing behind.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
-	page := &control.QueuePage{}
-	infos := q.step(rng)
-	entries := make([]control.QueueEntry, len(infos))
+	page := &control.QueuePage{Loading: q.loading.Load()}
+	for until := time.Now().Add(pageTime); ; {
+		infos := q.step(rng)
+		page.Lines = append(page.Lines, q.lines(infos)...)
+		if len(infos) == 0 || infos[len(infos)-1].ID >= rng.Last {
+			return page
+		}
+		rng.First = infos[len(infos)-1].ID + 1
+		if len(page.Lines) >= pageLimit || time.Now().After(until) {
+			page.Next = rng.First
+			return page
+		}
+	}
+}
+
+// lines gives the lines of some envelopes.
+func (q *queueRole) lines(infos []scheduler.Info) []byte {
+	var parts [lineReaders][]byte
 	var readers sync.WaitGroup
-	for first := range min(pageReaders, len(infos)) {
+	for i, part := range slices.Collect(slices.Chunk(infos, max(1, (len(infos)+lineReaders-1)/lineReaders))) {
 		readers.Go(func() {
-			for i := first; i < len(infos); i += pageReaders {
-				entries[i] = q.listed(&infos[i])
+			for j := range part {
+				if e, there := q.listed(&part[j]); there {
+					parts[i] = e.AppendLine(parts[i])
+				}
 			}
 		})
 	}
 	readers.Wait()
-	page.Entries = slices.DeleteFunc(entries, func(e control.QueueEntry) bool { return e.ID == 0 })
-	if n := len(infos); n > 0 && infos[n-1].ID < rng.Last {
-		page.Next = infos[n-1].ID + 1
-	}
-	return page
+	return slices.Concat(parts[:]...)
 }
 
-// listed gives one line of show queue; without an ID: it is gone.
-func (q *queueRole) listed(info *scheduler.Info) control.QueueEntry {
+// listed gives what show queue prints of an envelope, if that is still there.
+func (q *queueRole) listed(info *scheduler.Info) (entry control.QueueEntry, there bool) {
 	e, ok := q.flying(info.ID)
 	if !ok {
 		stored, err := q.store.Envelope(info.ID)
@@ -245,12 +264,12 @@ func (q *queueRole) listed(info *scheduler.Info) control.QueueEntry {
 		case err == nil:
 			e = *stored
 		case info.Reason == scheduler.NoHold:
-			return control.QueueEntry{}
+			return entry, false
 		default: // it cannot be read, but it is there
 			e = envelope.Envelope{ID: info.ID}
 		}
 	}
-	return control.NewQueueEntry(&e, *info, q.settings().QueueTTL)
+	return control.NewQueueEntry(&e, *info, q.settings().QueueTTL), true
 }
 
 func (q *queueRole) showEnvelope(r *ipc.Request, id envelope.ID) {

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -437,10 +438,9 @@ func TestQueueCommands(t *testing.T) {
 	l.mustSend("joe@example.org", []string{"a@b.example", "c@b.example"}, "Subject: later\r\n\r\nkept\r\n")
 	l.log.wait(t, 0, `mta delivery .* to=<c@b.example> .* result="TempFail"`)
 
-	page := l.queue(2)
-	e := page.Entries[0]
+	e := l.queue(2)[0]
 	if e.State != "pending" || e.Retry != 1 || e.Type != "mta" || !strings.Contains(e.ErrorLine, "451 4.7.1 come back") || e.LastTry == 0 {
-		t.Errorf("entry %s", e.String())
+		t.Errorf("entry %+v", e)
 	}
 	var text control.Text
 	one := control.Request{Op: control.ShowEnvelope, First: e.ID, Last: e.ID}
@@ -456,7 +456,7 @@ func TestQueueCommands(t *testing.T) {
 	if err := l.ask(one, &n); err != nil || n.N != 1 {
 		t.Errorf("remove: %v, %d", err, n.N)
 	}
-	left := l.queue(1).Entries[0]
+	left := l.queue(1)[0]
 	mu.Lock()
 	busy = false
 	mu.Unlock()
@@ -469,25 +469,55 @@ func TestQueueCommands(t *testing.T) {
 	}
 }
 
-// queue waits until that many envelopes are listed as waiting.
-func (l *lab) queue(n int) *control.QueuePage {
+// queue waits until that many envelopes are listed as waiting, and gives them.
+func (l *lab) queue(n int) []control.QueueEntry {
 	l.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
-		page := new(control.QueuePage)
-		if err := l.ask(control.Request{Op: control.ShowQueue}, page); err != nil {
-			l.t.Fatal(err)
-		}
+		entries := l.listed()
 		waiting := 0
-		for i := range page.Entries {
-			if page.Entries[i].State == "pending" {
+		for i := range entries {
+			if entries[i].State == "pending" {
 				waiting++
 			}
 		}
-		if waiting == n && len(page.Entries) == n {
-			return page
+		if waiting == n && len(entries) == n {
+			return entries
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("%d entries, want %d", len(page.Entries), n)
+			l.t.Fatalf("%d entries, want %d", len(entries), n)
+		}
+	}
+}
+
+// listed gives what show queue prints, taken apart.
+func (l *lab) listed() (entries []control.QueueEntry) {
+	l.t.Helper()
+	req := control.Request{Op: control.ShowQueue, Last: ^envelope.ID(0)}
+	for {
+		page := new(control.QueuePage)
+		if err := l.ask(req, page); err != nil {
+			l.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(page.Lines)) {
+			f := strings.SplitN(strings.TrimSuffix(line, "\n"), "|", 14)
+			if len(f) != 14 {
+				l.t.Fatalf("show queue printed %q", line)
+			}
+			id, err := envelope.ParseID(f[0])
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			var n [5]int64
+			for i, text := range [...]string{f[7], f[8], f[9], f[10], f[12]} {
+				if n[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+					l.t.Fatal(err)
+				}
+			}
+			entries = append(entries, control.QueueEntry{ID: id, Family: f[1], Type: f[2], Flags: f[3], Sender: f[4], Rcpt: f[5], Dest: f[6],
+				Created: n[0], Expires: n[1], LastTry: n[2], Retry: n[3], State: f[11], Seconds: n[4], ErrorLine: f[13]})
+		}
+		if req.First = page.Next; req.First == 0 {
+			return entries
 		}
 	}
 }

@@ -48,6 +48,7 @@ type queueRole struct {
 	results  chan []envelope.Result
 	wake     chan struct{}
 	started  bool
+	loading  atomic.Bool // Load is not at its end
 
 	gathering   gathering
 	noticeSlots chan struct{}
@@ -121,6 +122,7 @@ func (q *queueRole) activate() {
 		return
 	}
 	q.started = true
+	q.loading.Store(true)
 	q.pauseAtStart(cfg)
 	q.running.Go(q.load)
 	q.running.Go(q.schedule)
@@ -132,6 +134,7 @@ func (q *queueRole) abandon() { q.next = nil }
 // load schedules what was queued before; mail is accepted meanwhile.
 func (q *queueRole) load() {
 	q.loadWith(q.store.Load)
+	q.loading.Store(false)
 	s, ok := q.store.(unreadStore)
 	for wait := firstReread; ok && s.Unread() > 0; wait = min(2*wait, lastReread) {
 		select {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/core/config"
-	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/scheduler"
 )
@@ -95,10 +94,13 @@ func (q *queueRole) inSteps(r scheduler.Range, f func([]scheduler.Info)) {
 	}
 }
 
+// maxStep is the largest number of envelopes in a step, whatever the configuration says.
+const maxStep = 1000
+
 // step lists the first envelopes of a range, within the limits for one step.
 func (q *queueRole) step(r scheduler.Range) []scheduler.Info {
 	limits := q.settings().Scheduler
-	infos := q.sched.List(r, min(max(1, limits.MaxEvpBatchSize), control.MaxPage))
+	infos := q.sched.List(r, min(max(1, limits.MaxEvpBatchSize), maxStep))
 	messages := 0
 	for i := range infos {
 		if i == 0 || infos[i].ID.Message() != infos[i-1].ID.Message() {

@@ -19,16 +19,13 @@ import (
 func (l *lab) states(want ...string) []control.QueueEntry {
 	l.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		page := new(control.QueuePage)
-		if err := l.ask(control.Request{Op: control.ShowQueue, Last: ^envelope.ID(0)}, page); err != nil {
-			l.t.Fatal(err)
-		}
+		entries := l.listed()
 		var got []string
-		for i := range page.Entries {
-			got = append(got, page.Entries[i].State)
+		for i := range entries {
+			got = append(got, entries[i].State)
 		}
 		if strings.Join(got, " ") == strings.Join(want, " ") {
-			return page.Entries
+			return entries
 		}
 		if time.Now().After(deadline) {
 			l.t.Fatalf("the queue is %q, want %q", got, want)
@@ -45,7 +42,7 @@ func (l *lab) heldFor(why string) control.QueueEntry {
 			return e
 		}
 		if time.Now().After(deadline) {
-			l.t.Fatalf("entry %s, want %q", e.String(), why)
+			l.t.Fatalf("entry %+v, want %q", e, why)
 		}
 	}
 }
@@ -99,7 +96,7 @@ func TestActionVanishes(t *testing.T) {
 	l.reconfigure(renamed)
 	e := l.heldFor(`no action "local" in the configuration`)
 	if !strings.Contains(e.Flags, "hold") {
-		t.Errorf("entry %s", e.String())
+		t.Errorf("entry %+v", e)
 	}
 	l.must(control.ResumeMDA)
 	if n := l.do(control.Schedule, 0, ^envelope.ID(0), "", ""); n != 0 {
@@ -159,7 +156,7 @@ match from any for any action "smarthost"
 	}
 	for _, e := range l.states("pending", "pending", "pending") {
 		if e.Type != "mta" {
-			t.Errorf("entry %s", e.String())
+			t.Errorf("entry %+v", e)
 		}
 	}
 	if n := l.do(control.QueueActionHeld, 0, ^envelope.ID(0), "files", ""); n != 0 {
@@ -175,7 +172,7 @@ match from any for any action "smarthost"
 	for _, e := range l.states("pending", "pending", "pending") {
 		switch local := e.ID != nobody; {
 		case local && (e.Type != "mda" || e.Expires-e.Created != 2*24*60*60), !local && e.Type != "mta":
-			t.Errorf("entry %s", e.String())
+			t.Errorf("entry %+v", e)
 		}
 	}
 	l.must(control.ResumeMDA)
@@ -189,7 +186,7 @@ match from any for any action "smarthost"
 	}
 	l.do(control.QueueAction, nobody, nobody, "smarthost", "")
 	if e := l.states("pending")[0]; e.Flags != "suspend,hold" {
-		t.Errorf("entry %s", e.String())
+		t.Errorf("entry %+v", e)
 	}
 }
 
@@ -230,7 +227,7 @@ func TestPauseSurvives(t *testing.T) {
 	l.states("pending")
 	l.relaunch()
 	if e := l.states("pending")[0]; e.ID != entries[0].ID || e.Flags != "suspend" {
-		t.Errorf("entry %s", e.String())
+		t.Errorf("entry %+v", e)
 	}
 	if n := l.do(control.ResumeEnvelope, 0, ^envelope.ID(0), "", ""); n != 1 {
 		t.Errorf("%d envelopes resumed", n)
@@ -259,7 +256,7 @@ func TestScheduleOfAnAction(t *testing.T) {
 				return
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("%v to wait, want %v: %s", wait, want, e.String())
+				t.Fatalf("%v to wait, want %v: %+v", wait, want, e)
 			}
 		}
 	}
@@ -300,7 +297,7 @@ func TestServerIsBack(t *testing.T) {
 	}
 	l.states()
 	if entries[0].Seconds < 60 {
-		t.Errorf("it would have gone by itself: %s", entries[0].String())
+		t.Errorf("it would have gone by itself: %+v", entries[0])
 	}
 }
 

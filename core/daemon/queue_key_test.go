@@ -62,7 +62,7 @@ func TestEncryptedQueue(t *testing.T) {
 	l.relaunch()
 	for _, e := range l.states("held", "held") {
 		if e.ErrorLine != "encrypted with a key that is not there" {
-			t.Errorf("%s", e.String())
+			t.Errorf("%+v", e)
 		}
 	}
 	if found := l.plainFiles(secrets...); len(found) > 0 {

@@ -172,7 +172,7 @@ func (q *queueRole) suspend(r *ipc.Request, rng scheduler.Range, on bool) {
 // writeSuspended writes it into the envelopes of a range that rest.
 func (q *queueRole) writeSuspended(part scheduler.Range, on bool) error {
 	var changes []queue.Change
-	for _, info := range q.sched.List(part, control.MaxPage) {
+	for _, info := range q.sched.List(part, maxStep) {
 		if !info.Suspended || info.State == scheduler.Inflight {
 			continue
 		}

@@ -229,9 +229,9 @@ func TestRelayDomainTable(t *testing.T) {
 	l.log.wait(t, from, `mta delivery .* to=<2@a.example> .* result="Ok"`)
 	l.log.wait(t, from, `warn: relay: action "out": message [0-9a-f]{8}: Cannot retrieve smarthost: table <rmap>: it has nothing for c.example`)
 	l.log.wait(t, from, `mta delivery .* to=<1@c.example> .* result="TempFail" stat="Cannot retrieve smarthost`)
-	e := l.queue(1).Entries[0]
+	e := l.queue(1)[0]
 	if !strings.HasPrefix(e.ErrorLine, "Cannot retrieve smarthost: ") || e.Retry != 1 {
-		t.Errorf("entry %s", e.String())
+		t.Errorf("entry %+v", e)
 	}
 
 	l.table("rmap", table+"c.example not a url\n")
@@ -275,7 +275,7 @@ func TestRelayMapOf2012(t *testing.T) {
 	l.log.wait(t, 0, `mta cert-check result="valid"`)
 	l.mustSend("joe@example.net", []string{"3@c.example"}, "Subject: x\r\n\r\n")
 	l.log.wait(t, 0, `mta delivery .* to=<3@c.example> .* result="TempFail" stat="535 `)
-	e := l.queue(1).Entries[0]
+	e := l.queue(1)[0]
 
 	l.table("secrets", "127.0.0.1 joe:open sesame\n")
 	l.update("secrets")
@@ -287,7 +287,7 @@ func TestRelayMapOf2012(t *testing.T) {
 	l.log.wait(t, from, `stat="Could not retrieve credentials: table <secrets> has nothing for lab`)
 	l.table("secrets", "127.0.0.1 joe:open sesame\nlab noseparator\n")
 	l.update("secrets")
-	l.retry(l.queue(1).Entries[0].ID)
+	l.retry(l.queue(1)[0].ID)
 	l.log.wait(t, from, `stat="Could not retrieve credentials: .* is not USER:PASSWORD`)
 	var text control.Text
 	if err := l.ask(control.Request{Op: control.ShowRelays}, &text); err != nil {
@@ -317,9 +317,9 @@ match from any for any action "out"
 	if got := one.take(); len(got) != 2 || got[0] != "0@a.example 0@b.example" || got[1] != "2@a.example 2@b.example" {
 		t.Errorf("server 1 got %q", got)
 	}
-	for _, e := range l.queue(4).Entries {
+	for _, e := range l.queue(4) {
 		if !strings.Contains(e.ErrorLine, "451 4.7.1 come back") {
-			t.Errorf("entry %s", e.String())
+			t.Errorf("entry %+v", e)
 		}
 		l.retry(e.ID)
 	}
