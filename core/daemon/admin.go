@@ -186,7 +186,12 @@ func (q *queueRole) admin(r *ipc.Request) {
 	case control.Remove:
 		r.Reply(&control.Count{N: uint64(q.removeRange(rng))})
 	case control.ShowQueue:
-		r.Reply(q.page(rng))
+		page := q.page(rng)
+		r.Reply(page)
+		if q.shown.Add(int64(len(page.Lines))) > muchShown && page.Next == 0 {
+			q.shown.Store(0)
+			q.tidy()
+		}
 	case control.ShowEnvelope:
 		q.showEnvelope(r, req.First)
 	case control.ShowMessage:
@@ -216,6 +221,9 @@ const (
 	pageTime  = 20 * time.Millisecond
 	pageLimit = 256 << 10 // octets
 )
+
+// muchShown is how many octets of lists leave enough garbage behind to be looked for.
+const muchShown = 1 << 20
 
 // lineReaders is how many goroutines read the envelopes of a page.
 const lineReaders = 4

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/peercred"
@@ -28,6 +30,7 @@ type controlRole struct {
 	mu      sync.Mutex
 	clients map[*ipc.Conn]uint32
 	closed  bool
+	passed  atomic.Int64 // octets of answers since memory was given back
 	wg      sync.WaitGroup
 }
 
@@ -153,6 +156,10 @@ func (c *controlRole) client(sock *net.UnixConn) {
 		c.mu.Lock()
 		delete(c.clients, conn)
 		c.mu.Unlock()
+		if c.passed.Load() > muchShown {
+			c.passed.Store(0)
+			debug.FreeOSMemory() // a list of the queue is the only thing that is large here
+		}
 	})
 }
 
@@ -216,6 +223,7 @@ func (c *controlRole) pass(ctx context.Context, r *ipc.Request, req *adminReques
 		r.Fail(err)
 		return
 	}
+	c.passed.Add(int64(len(reply)))
 	r.Reply(&reply, files...)
 }
 

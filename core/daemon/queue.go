@@ -48,7 +48,8 @@ type queueRole struct {
 	results  chan []envelope.Result
 	wake     chan struct{}
 	started  bool
-	loading  atomic.Bool // Load is not at its end
+	loading  atomic.Bool  // Load is not at its end
+	shown    atomic.Int64 // octets of show queue since tidy
 
 	gathering   gathering
 	noticeSlots chan struct{}
@@ -178,7 +179,7 @@ func (q *queueRole) loadWith(load func(func(*envelope.Envelope) error) error) {
 	q.tidy()
 }
 
-// tidy gives back the memory that reading the queue needed. With many envelopes the collector runs at a smaller
+// tidy gives back the memory that reading or listing the queue needed. With many envelopes the collector runs at a smaller
 // growth than usual: what it keeps of them has no pointers, so that it costs next to nothing to look at, and the
 // room that it leaves would cost as much as the envelopes.
 func (q *queueRole) tidy() {
