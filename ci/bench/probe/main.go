@@ -20,9 +20,9 @@ import (
 )
 
 const usage = `usage: probe banner address          seconds until the banner
-       probe command word ...        seconds until the first line and until the end, and the lines
+       probe command word ...        seconds until the first line and until the end, lines, processor time
        probe accept address n c      messages a second, n of 4 KiB over c sessions
-       probe read directory          seconds that two goroutines need to read all envelopes of a spool`
+       probe read directory          seconds in which two goroutines read all envelopes of a spool`
 
 func main() {
 	text, err := probe(os.Args[1:])
@@ -97,7 +97,8 @@ func command(args []string) (string, error) {
 	if err := cmd.Wait(); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("first %s all %s lines %d", first, seconds(start), lines+1), nil
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return fmt.Sprintf("first %s all %s lines %d, its cpu %.2f", first, seconds(start), lines+1, used.Seconds()), nil
 }
 
 // accept sends n messages over c sessions at a time, up to 100 in each.
@@ -194,7 +195,7 @@ func read(spool string) (string, error) {
 		})
 	}
 	readers.Wait()
-	return fmt.Sprintf("%s files %d", seconds(start), files.Load()), nil
+	return fmt.Sprintf("%s s, files %d", seconds(start), files.Load()), nil
 }
 
 func readMessage(dir string) (n int64) {
