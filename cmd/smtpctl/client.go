@@ -64,12 +64,34 @@ func (c *client) carryOut(req *control.Request, out io.Writer) error {
 		return c.showText(req, out)
 	}
 	if control.CountLine(req.Op, 0) != "" {
-		var n control.Count
-		_, err := c.call(req, &n)
-		return c.print(out, err, control.CountLine(req.Op, n.N)+"\n")
+		n, err := c.count(req)
+		return c.print(out, err, control.CountLine(req.Op, n)+"\n")
 	}
 	_, err := c.call(req, nil)
 	return c.print(out, err, "command succeeded\n")
+}
+
+// count lets the daemon work at a range in parts and adds up.
+func (c *client) count(req *control.Request) (n uint64, err error) {
+	var left error // why the first that was left out was
+	for {
+		var part control.Count
+		if _, err := c.call(req, &part); err != nil {
+			return n, err
+		}
+		n += part.N
+		if part.Error != "" && left == nil {
+			left = errors.New(part.Error)
+		}
+		if part.Next == 0 {
+			break
+		}
+		req.First = part.Next
+	}
+	if n == 0 {
+		return 0, left
+	}
+	return n, nil
 }
 
 func (c *client) print(out io.Writer, err error, text string) error {

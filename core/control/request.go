@@ -74,12 +74,25 @@ func (r *Request) Check() bool {
 // Alone reports whether smtpctl carries the operation out without the daemon.
 func (op Op) Alone() bool { return op == Encrypt || op == SPFWalk || op == ConvertConfig }
 
+// Changes reports whether the operation changes the envelopes of a range; all of these are answered with a Count.
+func (op Op) Changes() bool {
+	switch op {
+	case PauseEnvelope, ResumeEnvelope, QueueAction, QueueActionHeld, Remove, Schedule:
+		return true
+	}
+	return false
+}
+
 // Allowed reports whether a user may ask for the operation. Everybody may submit mail;
 // all that shows or changes the mail of others is for root.
 func (op Op) Allowed(uid uint32) bool { return uid == 0 || op == Enqueue }
 
-// Count says how many envelopes an operation changed.
-type Count struct{ N uint64 }
+// Count says how many envelopes an operation changed. A large range is worked at in parts.
+type Count struct {
+	N     uint64
+	Next  envelope.ID // where the rest of the range begins: ask again with it for First; 0: all was done
+	Error string      // why the first that was left out was, which is an error when none is changed
+}
 
 // Text is text that is printed as it is.
 type Text struct{ Text string }

@@ -168,6 +168,10 @@ func (q *queueRole) admin(r *ipc.Request) {
 		return
 	}
 	rng := scheduler.Range{First: req.First, Last: req.Last}
+	if req.Op.Changes() && !q.waitLoaded() {
+		r.Reply(&control.Count{Next: max(rng.First, 1)}) // the same again
+		return
+	}
 	switch req.Op {
 	case control.PauseMDA, control.PauseMTA, control.ResumeMDA, control.ResumeMTA:
 		q.pauseKind(r, req.Op)
@@ -180,11 +184,10 @@ func (q *queueRole) admin(r *ipc.Request) {
 	case control.QueueAction, control.QueueActionHeld:
 		q.reassign(r, rng, req.Name, req.Op == control.QueueActionHeld)
 	case control.Schedule:
-		n := q.sched.Schedule(rng)
+		r.Reply(q.inParts(rng, q.sched.Schedule))
 		q.nudge()
-		r.Reply(&control.Count{N: uint64(n)})
 	case control.Remove:
-		r.Reply(&control.Count{N: uint64(q.removeRange(rng))})
+		r.Reply(q.inParts(rng, q.removeRange))
 	case control.ShowQueue:
 		page := q.page(rng)
 		r.Reply(page)
@@ -201,6 +204,33 @@ func (q *queueRole) admin(r *ipc.Request) {
 	default:
 		r.Fail(fmt.Errorf("queue: request %d", req.Op))
 	}
+}
+
+func (q *queueRole) isLoaded() bool {
+	select {
+	case <-q.loaded:
+		return true
+	default:
+		return false
+	}
+}
+
+// waitLoaded waits for what was queued at the start, for as long as a command may take.
+func (q *queueRole) waitLoaded() bool {
+	select {
+	case <-q.loaded:
+		return true
+	case <-time.After(commandTime):
+	case <-q.ctx.Done():
+	}
+	return false
+}
+
+// inParts changes the envelopes of a range with f, which says how many it changed.
+func (q *queueRole) inParts(rng scheduler.Range, f func(scheduler.Range) int) *control.Count {
+	n := 0
+	next := q.stepsUntil(time.Now().Add(commandTime), rng, func(infos []scheduler.Info) { n += f(span(infos)) })
+	return &control.Count{N: uint64(n), Next: next}
 }
 
 // removeRange removes envelopes; those in flight go when they come back.
@@ -231,7 +261,7 @@ const lineReaders = 4
 // page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
 // nothing behind.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
-	page := &control.QueuePage{Loading: q.loading.Load()}
+	page := &control.QueuePage{Loading: !q.isLoaded()}
 	for until := time.Now().Add(pageTime); ; {
 		infos := q.step(rng)
 		page.Lines = append(page.Lines, q.lines(infos)...)

@@ -48,8 +48,8 @@ type queueRole struct {
 	results  chan []envelope.Result
 	wake     chan struct{}
 	started  bool
-	loading  atomic.Bool  // Load is not at its end
-	shown    atomic.Int64 // octets of show queue since tidy
+	loaded   chan struct{} // closed when all is in the scheduler that was queued at the start
+	shown    atomic.Int64  // octets of show queue since tidy
 
 	gathering   gathering
 	noticeSlots chan struct{}
@@ -75,6 +75,7 @@ func newQueue(m *member, dir string) *queueRole {
 	ctx, cancel := context.WithCancel(context.Background())
 	q := &queueRole{m: m, log: m.log, dir: dir, ctx: ctx, stop: cancel,
 		results: make(chan []envelope.Result, 64), wake: make(chan struct{}, 1), noticeSlots: make(chan struct{}, mostNotices)}
+	q.loaded = make(chan struct{})
 	q.flight = make(map[envelope.ID]*envelope.Envelope)
 	q.charges = make(map[envelope.ID]*charge)
 	q.incoming.open = make(map[envelope.MessageID]*transaction)
@@ -123,7 +124,6 @@ func (q *queueRole) activate() {
 		return
 	}
 	q.started = true
-	q.loading.Store(true)
 	q.pauseAtStart(cfg)
 	q.running.Go(q.load)
 	q.running.Go(q.schedule)
@@ -135,7 +135,7 @@ func (q *queueRole) abandon() { q.next = nil }
 // load schedules what was queued before; mail is accepted meanwhile.
 func (q *queueRole) load() {
 	q.loadWith(q.store.Load)
-	q.loading.Store(false)
+	close(q.loaded)
 	s, ok := q.store.(unreadStore)
 	for wait := firstReread; ok && s.Unread() > 0; wait = min(2*wait, lastReread) {
 		select {

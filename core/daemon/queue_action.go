@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/control"
@@ -44,16 +45,16 @@ func (q *queueRole) reassign(r *ipc.Request, rng scheduler.Range, name string, h
 		r.Fail(fmt.Errorf("action %q delivers nothing", name))
 		return
 	}
-	q.inSteps(rng, m.step)
+	reply := &control.Count{Next: q.stepsUntil(time.Now().Add(commandTime), rng, q.alone(m.step))}
 	q.nudge()
 	switch {
-	case m.changed > 0 || held && m.first == nil:
-		r.Reply(&control.Count{N: uint64(m.changed)})
 	case m.first != nil:
-		r.Fail(m.first)
-	default:
-		r.Fail(errors.New("no such envelope"))
+		reply.Error = m.first.Error()
+	case m.changed == 0 && !held:
+		reply.Error = "no such envelope"
 	}
+	reply.N = uint64(m.changed)
+	r.Reply(reply)
 }
 
 // step changes the action of some envelopes in one durable step.

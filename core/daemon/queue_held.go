@@ -78,20 +78,45 @@ func (q *queueRole) review(old *queueSettings) {
 // inSteps calls f for the envelopes of a range, as many at a time as the configuration says,
 // and lets others change envelopes between.
 func (q *queueRole) inSteps(r scheduler.Range, f func([]scheduler.Info)) {
+	q.stepsUntil(time.Time{}, r, q.alone(f))
+}
+
+// alone makes f one of those that change envelopes that are not in flight.
+func (q *queueRole) alone(f func([]scheduler.Info)) func([]scheduler.Info) {
+	return func(infos []scheduler.Info) {
+		q.changing.Lock()
+		defer q.changing.Unlock()
+		f(infos)
+	}
+}
+
+// commandTime bounds one answer to a command that changes envelopes: smtpctl asks for the rest.
+const commandTime = 2 * time.Second
+
+// stepsUntil calls f for the envelopes of a range, as many at a time as the configuration says, until
+// it is at the end or it is late. It gives where the rest begins, 0 when there is none.
+func (q *queueRole) stepsUntil(late time.Time, r scheduler.Range, f func([]scheduler.Info)) (next envelope.ID) {
 	for q.ctx.Err() == nil {
 		infos := q.step(r)
 		if len(infos) == 0 {
-			return
+			break
 		}
-		q.changing.Lock()
 		f(infos)
-		q.changing.Unlock()
 		last := infos[len(infos)-1].ID
 		if last >= r.Last {
-			return
+			break
 		}
 		r.First = last + 1
+		if !late.IsZero() && time.Now().After(late) {
+			return r.First
+		}
 	}
+	return 0
+}
+
+// span is the range from the first to the last of what was listed.
+func span(infos []scheduler.Info) scheduler.Range {
+	return scheduler.Range{First: infos[0].ID, Last: infos[len(infos)-1].ID}
 }
 
 // maxStep is the largest number of envelopes in a step, whatever the configuration says.

@@ -1,18 +1,22 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/scheduler"
 )
 
 // states waits until the queue is in these states, in the order of the ids, and gives it.
@@ -72,6 +76,12 @@ func (l *lab) do(op control.Op, first, last envelope.ID, name, wantErr string) (
 	l.t.Helper()
 	var count control.Count
 	err := l.ask(control.Request{Op: op, First: first, Last: last, Name: name}, &count)
+	if err == nil && count.N == 0 && count.Error != "" {
+		err = errors.New(count.Error)
+	}
+	if count.Next != 0 {
+		l.t.Errorf("request %d: the rest begins at %s", op, count.Next)
+	}
 	if wantErr == "" && err != nil || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr)) {
 		l.t.Errorf("request %d with %q: %v, want %q", op, name, err, wantErr)
 	}
@@ -316,5 +326,35 @@ func TestWayIsKnownAgain(t *testing.T) {
 	l.states()
 	if got := h.take(); len(got) != 4 || got[0] != "new@c.example" {
 		t.Errorf("the server got %q", got)
+	}
+}
+
+// TestStepsUntil: a command that is late leaves the rest to the next request.
+func TestStepsUntil(t *testing.T) {
+	q := newQueue(&member{}, t.TempDir())
+	q.sched = scheduler.New(scheduler.Limits{}, time.Now)
+	s := &queueSettings{}
+	s.Scheduler = config.SchedulerLimits{MaxEvpBatchSize: 2, MaxMsgBatchSize: 10}
+	q.cfg.Store(s)
+	for id := envelope.ID(1); id <= 5; id++ {
+		q.sched.Add(scheduler.Entry{ID: id, Due: time.Now().Add(time.Hour)})
+	}
+	for _, tt := range []struct {
+		late time.Time
+		r    scheduler.Range
+		want []scheduler.Range
+		next envelope.ID
+	}{
+		{time.Time{}, scheduler.All(), []scheduler.Range{{First: 1, Last: 2}, {First: 3, Last: 4}, {First: 5, Last: 5}}, 0},
+		{time.Now().Add(-1), scheduler.All(), []scheduler.Range{{First: 1, Last: 2}}, 3},
+		{time.Now().Add(-1), scheduler.Range{First: 3, Last: 4}, []scheduler.Range{{First: 3, Last: 4}}, 0},
+		{time.Now().Add(-1), scheduler.Range{First: 6, Last: 9}, nil, 0},
+		{time.Now().Add(time.Hour), scheduler.Range{First: 2, Last: 4}, []scheduler.Range{{First: 2, Last: 3}, {First: 4, Last: 4}}, 0},
+	} {
+		var got []scheduler.Range
+		next := q.stepsUntil(tt.late, tt.r, func(infos []scheduler.Info) { got = append(got, span(infos)) })
+		if next != tt.next || !slices.Equal(got, tt.want) {
+			t.Errorf("%v: steps %v, the rest from %v; want %v, %v", tt.r, got, next, tt.want, tt.next)
+		}
 	}
 }

@@ -149,24 +149,24 @@ func (q *queueRole) smtpPause(r *ipc.Request) {
 // says it when it comes back.
 func (q *queueRole) suspend(r *ipc.Request, rng scheduler.Range, on bool) {
 	n, err := 0, error(nil)
-	q.inSteps(rng, func(infos []scheduler.Info) {
+	next := q.stepsUntil(time.Now().Add(commandTime), rng, q.alone(func(infos []scheduler.Info) {
 		if err != nil {
 			return
 		}
-		part := scheduler.Range{First: infos[0].ID, Last: infos[len(infos)-1].ID}
+		part := span(infos)
 		if on {
 			n += q.sched.Suspend(part)
 		}
 		if err = q.writeSuspended(part, on); err == nil && !on {
 			n += q.sched.Resume(part)
 		}
-	})
+	}))
 	q.nudge()
 	if err != nil {
 		r.Fail(err)
 		return
 	}
-	r.Reply(&control.Count{N: uint64(n)})
+	r.Reply(&control.Count{N: uint64(n), Next: next})
 }
 
 // writeSuspended writes it into the envelopes of a range that rest.

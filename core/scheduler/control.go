@@ -171,7 +171,7 @@ func (s *Scheduler) List(r Range, most int) []Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := int64(s.now())
-	var infos []Info
+	infos := make([]Info, 0, min(most, s.counts.Envelopes, 256))
 	s.index.ascend(r.First, r.Last, func(id envelope.ID, slot uint32) bool {
 		if len(infos) >= most {
 			return false

@@ -40,18 +40,28 @@ func (s *Scheduler) Next(enough int) []Batch {
 	return batches
 }
 
-// advance puts every pending entry in line whose time has come.
+// atOnce bounds how many entries are put in line by one call: all others wait for the lock meanwhile.
+const atOnce = 1000
+
+// advance puts pending entries in line whose time has come, the earliest first and those of a message together.
+// What is left waits for the next call, which NextWake sees to.
 func (s *Scheduler) advance() {
-	now := int64(s.now())
-	for len(s.heap) > 0 {
+	s.now()
+	var last envelope.MessageID
+	for n := 0; s.overdue(); n++ {
 		slot := s.heap[0]
-		if s.at(slot).due > now {
+		message := s.at(slot).id.Message()
+		if n >= atOnce && message != last {
 			return
 		}
+		last = message
 		s.leave(slot)
 		s.ready(slot)
 	}
 }
+
+// overdue reports whether the time of a pending entry has come.
+func (s *Scheduler) overdue() bool { return len(s.heap) > 0 && s.at(s.heap[0]).due <= int64(s.elapsed) }
 
 // pick gives the group whose turn it is; it stays marked as queued.
 func (s *Scheduler) pick() (uint32, bool) {
@@ -113,7 +123,7 @@ func (s *Scheduler) NextWake() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance()
-	if s.expired.head != none || s.runnable() {
+	if s.expired.head != none || s.overdue() || s.runnable() {
 		return s.last
 	}
 	if len(s.heap) == 0 {

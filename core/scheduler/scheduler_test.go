@@ -278,3 +278,26 @@ func TestHugeMessage(t *testing.T) {
 		t.Errorf("%d envelopes in %d batches", n, len(batches))
 	}
 }
+
+// What is due in one moment is put in line in parts, and no part is forgotten.
+func TestManyDue(t *testing.T) {
+	c := newClock()
+	s := New(Limits{Inflight: 100_000, PerGroup: 100_000}, c.now)
+	const total = 2*atOnce + 500
+	for n := uint32(1); n <= total; n++ {
+		mustAdd(t, s, Entry{ID: id(n, 1), Kind: Relay, Group: "g", Due: c.t.Add(time.Second)})
+	}
+	c.advance(time.Second)
+	for _, want := range []int{atOnce, atOnce + 500, 0} { // NextWake puts in line what the second gives with its own
+		got := len(s.Next(total))
+		if ready := s.Counts().Ready; got != want || ready != 0 {
+			t.Errorf("%d handed out and %d in line, want %d", got, ready, want)
+		}
+		if s.Counts().Pending > 0 && s.NextWake().After(c.t) {
+			t.Error("what is due waits for a later time")
+		}
+	}
+	if n := s.Counts().Inflight; n != total {
+		t.Errorf("%d in flight", n)
+	}
+}
