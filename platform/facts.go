@@ -36,6 +36,7 @@ func linux() Facts {
 		MailnameFile: "/etc/mailname",
 		Service:      "smtpd",
 		CryptMethod:  "6",
+		Passwords:    shadowPasswords(),
 	}
 }
 
@@ -61,6 +62,7 @@ func openbsd() Facts {
 		MailnameFile:  "/etc/mail/mailname",
 		Service:       "godwit",
 		CryptMethod:   "2b",
+		Passwords:     scriptPasswords(),
 	}
 }
 
@@ -89,6 +91,7 @@ func freebsd() Facts {
 		MailnameFile: "/usr/local/etc/mail/mailname",
 		Service:      "smtpd",
 		CryptMethod:  "6",
+		Passwords:    masterPasswords(),
 	}
 }
 
@@ -120,11 +123,13 @@ func netbsd() Facts {
 		MailnameFile: "/usr/pkg/etc/smtpd/mailname",
 		Service:      "smtpd",
 		CryptMethod:  "2a",
+		Passwords:    masterPasswords(),
 	}
 }
 
 // darwin: /usr/sbin/sendmail belongs to the system and cannot be replaced; packages
-// override the prefix (/opt/homebrew, /opt/local).
+// override the prefix (/opt/homebrew, /opt/local). Hashes are in Open Directory, which only
+// PAM asks.
 func darwin() Facts {
 	return Facts{
 		ConfigFile:    "/usr/local/etc/smtpd/smtpd.conf",

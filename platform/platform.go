@@ -44,6 +44,7 @@ type Facts struct {
 	MailnameFile  string   // its first line is the server's name
 	Service       string   // the daemon's name to the service manager
 	CryptMethod   string   // sign of the best hash that crypt(3) and core/password both know
+	Passwords     Passwords
 }
 
 // Current gives the facts of the system that this program was built for.

@@ -171,6 +171,8 @@ scheduler limit max-inflight 10
 listen on lo inet4 port 25 tls pki $name hostname $name tag x mask-src no-dsn normalize ca corp
 listen on lo inet6 tls-require pki $name
 listen on lo smtps pki $name auth <m> hostnames <m> received-auth senders <m>
+listen on lo tls pki $name auth
+listen on lo tls pki $name auth-optional
 listen on lo smtps pki $name auth-optional <m> senders <m> masquerade
 listen on socket mask-src no-dsn tag y
 action a1 mbox alias <m>
@@ -198,8 +200,8 @@ match auth <m> for any action b1
 
 // TestUnsupportedPlace shows what a user reads.
 func TestUnsupportedPlace(t *testing.T) {
-	cfg, _ := mustParse(t, "pki x.example.org cert c key k\nlisten on lo tls pki x.example.org auth\n"+rule)
-	want := []Unsupported{{Pos{"smtpd.conf", 2, 36}, `"auth" without a table on a listener is not supported yet`, "listen on lo tls pki x.example.org auth"}}
+	cfg, _ := mustParse(t, "listen on lo\n  proc p \"/bin/p\"\n"+rule)
+	want := []Unsupported{{Pos{"smtpd.conf", 2, 3}, `a filter process is not supported yet`, `  proc p "/bin/p"`}}
 	if !slices.Equal(cfg.Unsupported, want) {
 		t.Errorf("got %v", cfg.Unsupported)
 	}

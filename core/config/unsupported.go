@@ -3,8 +3,8 @@ package config
 import "fmt"
 
 // later is the one list of what is understood but not carried out yet: the keywords of
-// the directive and of the option, then what is said about them. " alone" stands for no
-// table in an argument. When something is carried out, its line goes.
+// the directive and of the option, then what is said about them. When
+// something is carried out, its line goes.
 var later = map[string]string{
 	"proc":             `a filter process`,
 	"filter proc":      `a filter process`,
@@ -15,10 +15,8 @@ var later = map[string]string{
 	"pki dhe auto":   `"dhe" other than none`,
 	"pki dhe legacy": `"dhe" other than none`,
 
-	"listen auth alone":          `"auth" without a table on a listener`,
-	"listen auth-optional alone": `"auth-optional" without a table on a listener`,
-	"listen filter":              `"filter" on a listener`,
-	"listen socket filter":       `"filter" on the socket`,
+	"listen filter":        `"filter" on a listener`,
+	"listen socket filter": `"filter" on the socket`,
 
 	"action filter": `"filter" in a relay action`,
 }
@@ -32,9 +30,6 @@ func (c *checker) unsupported(d *directive) {
 		c.notYet(o.pos, key)
 		if o.extra != "" {
 			c.notYet(o.pos, key+" "+o.extra)
-		}
-		if o.table == nil {
-			c.notYet(o.pos, key+" alone")
 		}
 	}
 }

@@ -27,6 +27,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"github.com/godwit-mta/godwit/compat/auth"
 	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
@@ -101,6 +102,8 @@ type lab struct {
 
 	network  *network // nil: the host's
 	backends Backends
+
+	passwords *auth.System // nil: the host's
 }
 
 func freePort(t *testing.T) int {
@@ -171,7 +174,7 @@ func (l *lab) launch() {
 	logger := trace.New(l.log)
 	opts := Options{Version: "test", ConfigFile: l.conf, Spool: filepath.Join(l.dir, "spool"),
 		Socket: filepath.Join(l.dir, "sock"), Facts: facts, Log: logger, Sink: l.log, InProcess: true,
-		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }, network: l.network, Backends: l.backends}
+		Spawn: Goroutines("test"), Reload: l.reload, Ready: func() { close(ready) }, network: l.network, Backends: l.backends, passwords: l.passwords}
 	go func() { ended <- Run(ctx, opts) }()
 	l.stop = sync.OnceValue(func() error { cancel(); return <-ended })
 	select {

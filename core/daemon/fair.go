@@ -15,12 +15,16 @@ type fairGate struct {
 	free    int
 	waiting map[netip.Prefix][]chan struct{}
 	turn    []netip.Prefix // those with somebody waiting; the first is next
+	crowd   int            // who wait in all
 }
 
-// mostWaiting is how many of one source may wait.
-const mostWaiting = 100
+// How many may wait, of one source and in all.
+const (
+	mostWaiting = 100
+	mostCrowd   = 1000
+)
 
-var errCrowd = errors.New("too many of this client wait")
+var errCrowd = errors.New("too many wait")
 
 func newFairGate(n int) *fairGate {
 	return &fairGate{free: n, waiting: make(map[netip.Prefix][]chan struct{})}
@@ -34,7 +38,7 @@ func (g *fairGate) enter(ctx context.Context, source netip.Prefix) error {
 		g.mu.Unlock()
 		return nil
 	}
-	if len(g.waiting[source]) >= mostWaiting {
+	if len(g.waiting[source]) >= mostWaiting || g.crowd >= mostCrowd {
 		g.mu.Unlock()
 		return errCrowd
 	}
@@ -43,6 +47,7 @@ func (g *fairGate) enter(ctx context.Context, source netip.Prefix) error {
 		g.turn = append(g.turn, source)
 	}
 	g.waiting[source] = append(g.waiting[source], place)
+	g.crowd++
 	g.mu.Unlock()
 	select {
 	case <-place:
@@ -64,8 +69,9 @@ func (g *fairGate) giveUp(ctx context.Context, source netip.Prefix, place chan s
 	return ctx.Err()
 }
 
-// keep stores who still waits of a source, or forgets the source.
+// keep stores who still waits of a source when one went, or forgets the source.
 func (g *fairGate) keep(source netip.Prefix, places []chan struct{}) {
+	g.crowd--
 	if len(places) > 0 {
 		g.waiting[source] = places
 		return

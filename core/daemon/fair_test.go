@@ -44,7 +44,7 @@ func TestFairGate(t *testing.T) {
 	if got := strings.Join(order, " "); got != "a1 b1 c1 a2 b2 a3" {
 		t.Errorf("order %s", got)
 	}
-	if g.free != 1 || len(g.waiting)+len(g.turn) != 0 {
+	if g.free != 1 || len(g.waiting)+len(g.turn)+g.crowd != 0 {
 		t.Errorf("left behind: %+v", g)
 	}
 }
@@ -75,7 +75,34 @@ func TestFairGateGivesUp(t *testing.T) {
 	cancel()
 	all.Wait()
 	g.leave()
-	if g.free != 1 || len(g.waiting)+len(g.turn) != 0 {
+	if g.free != 1 || len(g.waiting)+len(g.turn)+g.crowd != 0 {
+		t.Errorf("left behind: %+v", g)
+	}
+}
+
+// However many sources there are, no more wait than can be served in time.
+func TestFairGateCrowd(t *testing.T) {
+	g := newFairGate(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	source := func(i int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 32)
+	}
+	var all sync.WaitGroup
+	for i := range mostCrowd {
+		all.Go(func() {
+			if err := g.enter(ctx, source(i)); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	for g.queued() != mostCrowd {
+	}
+	if err := g.enter(ctx, source(mostCrowd)); !errors.Is(err, errCrowd) {
+		t.Error(err)
+	}
+	cancel()
+	all.Wait()
+	if len(g.waiting)+len(g.turn)+g.crowd != 0 {
 		t.Errorf("left behind: %+v", g)
 	}
 }

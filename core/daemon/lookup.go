@@ -37,6 +37,7 @@ type lookupRole struct {
 
 	hashing   *fairGate     // for comparing passwords, which takes all that a processor has
 	authSlots chan struct{} // those who wait for it are in nobody's way
+	guesses   guesses
 
 	// Questions under way. Tables that take their time do not keep the DNS from answering.
 	tableSlots, routeSlots, dnsSlots chan struct{}

@@ -284,7 +284,7 @@ func profileOf(r Role) sandbox.Profile {
 	switch r {
 	case Control:
 		return sandbox.Control
-	case Crypto:
+	case Crypto, Hasher:
 		return sandbox.Crypto
 	case Lookup:
 		return sandbox.Lookup
@@ -306,6 +306,8 @@ func newWorker(m *member, h *hello) worker {
 		return newDispatcher(m)
 	case Queue:
 		return newQueue(m, h.Spool)
+	case Hasher:
+		return &hasherRole{}
 	}
 	return newAgent(m, h)
 }

@@ -60,6 +60,12 @@ const (
 	kindReached   // reached
 	kindSMTPPause // smtpPause; answer smtpPause
 
+	// dispatcher -> parent
+	kindPassword // authRequest without a table; answer foundReply
+
+	// parent -> hasher
+	kindVerify // verifyRequest; answer verifyReply
+
 	// queue -> dispatcher
 	kindRelay // relayTask
 
@@ -217,12 +223,22 @@ type hostReply struct {
 	Error *dnsError
 }
 
-// authRequest asks whether a password is the one of a user in a table.
+// authRequest asks whether a password is the one of a user in a table, or of a user of the
+// system.
 type authRequest struct {
 	Generation     uint64
 	Table          string
 	User, Password string
 	Source         netip.Addr // of the client
+}
+
+// verifyRequest asks for a comparison.
+type verifyRequest struct{ Hash, Password string }
+
+// verifyReply says in Error what is wrong with the hash.
+type verifyReply struct {
+	OK    bool
+	Error string
 }
 
 // senderRequest asks whether a table lets a user send as an address.

@@ -19,7 +19,7 @@ import (
 func messages() []any {
 	return []any{
 		&hello{}, &peer{}, &drain{}, &verbosity{}, &logLine{}, &signRequest{}, &signature{}, &recipientRequest{},
-		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &authRequest{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
+		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &reached{}, &smtpPause{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godwit-mta/godwit/compat/auth"
 	"github.com/godwit-mta/godwit/compat/privdrop"
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/trace"
@@ -35,7 +36,8 @@ type Options struct {
 	Reload     <-chan struct{} // asks for a reload
 	Ready      func()          // called once when mail is accepted; may be nil
 
-	network *network // nil: the host's
+	network   *network     // nil: the host's
+	passwords *auth.System // nil: the host's
 }
 
 // parent is the process that starts and watches the others.
@@ -53,6 +55,7 @@ type parent struct {
 	slots      chan struct{} // requests of members under way
 	readers    chan struct{} // processes that read users' files
 	forwards   forwardCache
+	passwords  *passwords
 	admin      chan func() // runs in the parent's loop
 	failures   int
 	stdinKey   stdinKey
@@ -72,6 +75,10 @@ const (
 func Run(ctx context.Context, opts Options) error {
 	p := &parent{opts: opts, log: opts.Log, root: privdrop.IsRoot() && !opts.InProcess,
 		slots: make(chan struct{}, mostRequests), readers: make(chan struct{}, mostReaders), stop: make(chan struct{}), admin: make(chan func())}
+	if opts.passwords == nil {
+		opts.passwords = auth.Of(opts.Facts.Passwords, opts.Facts.Libexec)
+	}
+	p.passwords = newPasswords(opts.passwords)
 	cfg, err := p.load()
 	if err != nil {
 		return err
@@ -289,6 +296,9 @@ func (p *parent) load() (*config.Config, error) {
 	for _, u := range cfg.Unsupported {
 		refused = append(refused, fmt.Errorf("%s:%d:%d: %s",
 			u.Pos.File, u.Pos.Line, u.Pos.Column, u.What))
+	}
+	if len(refused) == 0 {
+		refused = append(refused, p.passwords.ready(cfg))
 	}
 	return cfg, errors.Join(refused...)
 }

@@ -99,22 +99,11 @@ func (p *parent) readAs(s *set, u user.User, reply *forwardReply) error {
 	case <-ctx.Done():
 		return errTooSlow
 	}
-	c, err := p.spawn(s, Agent)
-	if err != nil {
-		return err
-	}
-	defer c.conn.Close() // it ends with the connection
-	if err = s.adopt(c); err == nil {
-		h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Drop: p.root,
-			User: u.Name, UID: u.UID, GID: u.GID, Groups: []uint32{u.GID}, Home: "/"}
-		err = p.greet(ctx, c, h)
-	}
-	if err == nil {
-		err = c.conn.Call(ctx, kindForward, &forwardRequest{User: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}, reply)
-	}
-	if err != nil {
-		c.proc.kill() // it may hang in the file system
-	}
+	h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Drop: p.root,
+		User: u.Name, UID: u.UID, GID: u.GID, Groups: []uint32{u.GID}, Home: "/"}
+	err := p.short(ctx, s, Agent, h, func(conn *ipc.Conn) error {
+		return conn.Call(ctx, kindForward, &forwardRequest{User: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}, reply)
+	})
 	if ctx.Err() != nil {
 		return errTooSlow
 	}
@@ -126,4 +115,24 @@ func (p *parent) readAs(s *set, u user.User, reply *forwardReply) error {
 		return errors.New("too large")
 	}
 	return nil
+}
+
+// short starts a process for one question. It ends with the connection, or is killed when
+// the question fails: it may hang.
+func (p *parent) short(ctx context.Context, s *set, role Role, h *hello, ask func(*ipc.Conn) error) error {
+	c, err := p.spawn(s, role)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	if err = s.adopt(c); err == nil {
+		err = p.greet(ctx, c, h)
+	}
+	if err == nil {
+		err = ask(c.conn)
+	}
+	if err != nil {
+		c.proc.kill()
+	}
+	return err
 }

@@ -37,6 +37,8 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.startBackend(s, r) })
 	case r.Kind == kindResumed && from == Queue:
 		p.bounded(r, func() { p.resumed(r) })
+	case r.Kind == kindPassword && from == Dispatcher:
+		bounded(p.passwords.slots, r, func() { p.checkPassword(s, r) })
 	case r.Kind == kindProgramStop && (from == Lookup || from == Queue):
 		stopProgram(s, from, r)
 	case r.Kind == kindAdmin && from == Control:

@@ -12,6 +12,7 @@ const (
 	Dispatcher Role = "dispatcher"
 	Queue      Role = "queue"
 	Agent      Role = "agent"
+	Hasher     Role = "auth"
 )
 
 const titlePrefix = "smtpd: "
@@ -22,7 +23,7 @@ func (r Role) Title() string { return titlePrefix + string(r) }
 // RoleOf gives the role that the title in argv[0] names, if it names one that the parent
 // starts.
 func RoleOf(argv0 string) (Role, bool) {
-	for _, r := range append(members(), Agent) {
+	for _, r := range append(members(), Agent, Hasher) {
 		if argv0 == r.Title() {
 			return r, true
 		}
@@ -47,7 +48,7 @@ func (r Role) queueUser() bool { return r == Queue }
 // rootOf gives the directory in which a role is shut in; "" is the whole file system.
 func (r Role) rootOf(empty, spool string) string {
 	switch r {
-	case Control, Crypto, Dispatcher:
+	case Control, Crypto, Dispatcher, Hasher:
 		return empty
 	case Queue:
 		return spool

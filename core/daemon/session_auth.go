@@ -13,9 +13,9 @@ import (
 	"github.com/godwit-mta/godwit/core/smtp"
 )
 
-// AuthMechanisms is what the listener offers, nothing when it has no table of users.
+// AuthMechanisms is what the listener offers.
 func (s *mailSession) AuthMechanisms() []string {
-	if s.l.AuthTable == "" {
+	if !s.l.Auth && !s.l.AuthOptional {
 		return nil
 	}
 	return smtp.Mechanisms()
@@ -26,11 +26,15 @@ func (s *mailSession) Auth(mechanism string) (sasl.Server, error) {
 	return smtp.NewMechanism(mechanism, s.authenticate), nil
 }
 
-// authenticate asks lookup, which alone sees credentials. The name of the user is kept
-// only when the password was right.
+// authenticate asks lookup, which alone sees credentials, or the parent when the users are
+// those of the system. The name of the user is kept only when the password was right.
 func (s *mailSession) authenticate(user, password string) error {
 	var reply foundReply
-	err := s.ask(kindAuth, &authRequest{Generation: s.s.Generation, Table: s.l.AuthTable, User: user, Password: password,
+	kind, peer := kindAuth, s.d.m.peers[Lookup]
+	if s.l.AuthTable == "" {
+		kind, peer = kindPassword, s.d.m.parent
+	}
+	err := s.askPeer(peer, kind, &authRequest{Generation: s.s.Generation, Table: s.l.AuthTable, User: user, Password: password,
 		Source: s.c.RemoteAddr().Addr().Unmap()}, &reply)
 	result := "ok"
 	switch {
@@ -47,11 +51,15 @@ func (s *mailSession) authenticate(user, password string) error {
 
 // ask puts a question about a table to lookup. Lookup tells what is wrong with a table.
 func (s *mailSession) ask(kind ipc.Kind, req any, reply *foundReply) error {
+	return s.askPeer(s.d.m.peers[Lookup], kind, req, reply)
+}
+
+func (s *mailSession) askPeer(peer *ipc.Conn, kind ipc.Kind, req any, reply *foundReply) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
-	err := s.d.m.peers[Lookup].Call(ctx, kind, req, reply)
+	err := peer.Call(ctx, kind, req, reply)
 	if err != nil {
-		s.c.Trace().Warnf("%s smtp: lookup: %v", s.c.ID(), err)
+		s.c.Trace().Warnf("%s smtp: %v", s.c.ID(), err)
 	} else if reply.Failed {
 		err = tempError()
 	}

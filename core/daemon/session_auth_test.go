@@ -27,6 +27,13 @@ const (
 // authLab is a daemon whose listener wants AUTH; options follow those of the listener.
 func authLab(t *testing.T, options, rest string) (l *lab, config *tls.Config, users string) {
 	t.Helper()
+	l, config, users = newAuthLab(t, options, rest)
+	l.begin()
+	return l, config, users
+}
+
+func newAuthLab(t *testing.T, options, rest string) (l *lab, config *tls.Config, users string) {
+	t.Helper()
 	dir := t.TempDir()
 	pool := makeCert(t, dir)
 	users = filepath.Join(dir, "users")
@@ -41,7 +48,7 @@ pki mx.example.org key "CERT/key.pem"
 listen on 127.0.0.1 port PORT tls-require pki mx.example.org ` + options + `
 action "local" maildir userbase <people>
 ` + rest
-	l = start(t, strings.ReplaceAll(conf, "CERT", dir))
+	l = newLab(t, nil, strings.ReplaceAll(conf, "CERT", dir))
 	return l, &tls.Config{ServerName: "mx.example.org", RootCAs: pool}, users
 }
 

@@ -100,7 +100,7 @@ func (s *set) gone(c *child, how string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.agents, c)
-	if s.ending || c.role == Agent {
+	if s.ending || c.role == Agent || c.role == Hasher {
 		return
 	}
 	select {
