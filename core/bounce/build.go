@@ -135,16 +135,13 @@ func (w *writer) status(n *Notice) {
 	}
 }
 
-// original is the address that the sender gave: ORCPT, or without it the one of RCPT when
-// the message goes to another one.
+// original is ORCPT, without which there must be no such field
+// (https://www.rfc-editor.org/rfc/rfc3461#section-6.3).
 func (r *Recipient) original() string {
 	if kind, value, ok := strings.Cut(r.ORcpt, ";"); ok {
 		return printable(kind, 64) + "; " + printable(unxtext(value), maxField)
 	}
-	if r.Rcpt.Null() || r.Rcpt == r.Final {
-		return ""
-	}
-	return typed(r.Rcpt)
+	return ""
 }
 
 // typed gives an address with its type, in ASCII as message/delivery-status wants it

@@ -99,3 +99,22 @@ match from any for any action "out"
 		t.Errorf("not among %q", l.maildir("joe"))
 	}
 }
+
+// The postmaster is reached without a domain even where no rule takes mail from strangers,
+// but only here and by nobody else.
+func TestPostmaster(t *testing.T) {
+	l := start(t, `
+table aliases { postmaster = joe }
+listen on 127.0.0.1 port PORT hostname mx.example.org
+action "local" maildir userbase <people> alias <aliases>
+action "out" relay host "smtp://127.0.0.1:1"
+match from socket for domain "mx.example.org" action "local"
+match from socket for any action "out"
+`)
+	for rcpt, want := range map[string]int{"Postmaster": 0, "joe": 550, "postmaster@mx.example.org": 550, "postmaster@b.example": 550} {
+		if err := l.send("ann@example.net", []string{rcpt}, "x: y\r\n\r\n"); code(err) != want {
+			t.Errorf("%s: %v", rcpt, err)
+		}
+	}
+	l.log.wait(t, 0, `mda delivery .* to=<[Pp]ostmaster@mx.example.org> .* result=Ok`)
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -217,6 +219,7 @@ func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*enve
 		return nil, err
 	}
 	in := &req.Session
+	postmaster := rcpt.Domain == "" && strings.EqualFold(rcpt.Local, "postmaster")
 	for _, a := range []*address.Address{&sender, &rcpt} {
 		if !a.Null() && a.Domain == "" {
 			a.Domain = in.SMTPName
@@ -226,12 +229,28 @@ func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*enve
 		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}
 	base := baseEnvelope(req, sender, rcpt)
 	envs, err := cfg.expander.Expand(ctx, s, base)
+	if postmaster && refusal(err).Code >= 500 {
+		envs, err = expandPostmaster(ctx, cfg, s, base, err)
+	}
 	for _, e := range envs {
 		if e.TTL == 0 {
 			e.TTL = cfg.QueueTTL
 		}
 	}
 	return envs, err
+}
+
+// expandPostmaster is for <postmaster> without a domain, whom everybody may reach
+// (https://www.rfc-editor.org/rfc/rfc5321#section-4.5.1): where the rules refuse, those for
+// mail from this host count, as long as they deliver it here.
+func expandPostmaster(ctx context.Context, cfg *lookupSettings, s *rules.Session, base *envelope.Envelope, refused error) ([]*envelope.Envelope, error) {
+	local := *s
+	local.Local = true
+	envs, err := cfg.expander.Expand(ctx, &local, base)
+	if err != nil || slices.ContainsFunc(envs, func(e *envelope.Envelope) bool { return e.Type != envelope.MDA }) {
+		return nil, refused
+	}
+	return envs, nil
 }
 
 // baseEnvelope is what all envelopes of a recipient have in common.

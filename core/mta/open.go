@@ -110,6 +110,7 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 		}
 	}
 	if o.relay.Strict && !c.ext.requireTLS {
+		c.quit()
 		return nil, errNoRequireTLS
 	}
 	if o.relay.Auth != nil {
@@ -127,6 +128,7 @@ func (o *opener) upgrade(ctx context.Context, c *client, required, verified bool
 	}
 	if !c.ext.startTLS {
 		if required {
+			c.quit()
 			return nil, errNoTLS
 		}
 		return c, nil

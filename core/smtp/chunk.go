@@ -120,10 +120,11 @@ func (b *Body) nextChunk() error {
 		if err != nil {
 			return err
 		}
-		switch verb, arg, _ := splitCommand(string(line)); verb {
-		case "BDAT":
+		switch verb, arg, _ := splitCommand(string(line)); {
+		case verb == "BDAT":
 			return b.beginChunk(string(line), arg)
-		case "RSET", "EHLO", "HELO", "QUIT":
+		case (verb == "RSET" || verb == "QUIT") && arg == "",
+			(verb == "EHLO" || verb == "HELO") && validHelo(arg):
 			c.pending = append([]byte(nil), line...)
 			return errAbandoned
 		}

@@ -22,7 +22,7 @@ func (c *Conn) command(line []byte) {
 	var r *gosmtp.SMTPError
 	switch {
 	case !ok:
-		r = reply(500, 5, 2, "Syntax error: control character in command")
+		r = reply(501, 5, 2, "Syntax error: control character in command")
 	case foreign(verb):
 		c.hang("bad-input")
 		r = reply(500, 5, 1, textUnrecognized)
@@ -34,6 +34,19 @@ func (c *Conn) command(line []byte) {
 	}
 	c.send(r, shown)
 	c.limit(verb, r)
+	if !groupable(verb) && c.in.r < c.in.w {
+		_ = c.flush() // whoever reads next meets the error
+	}
+}
+
+// groupable reports whether the reply to a command may wait for those to the commands that
+// came with it, https://www.rfc-editor.org/rfc/rfc2920#section-3.2
+func groupable(verb string) bool {
+	switch verb {
+	case "MAIL", "RCPT", "RSET", "BDAT", "HELP", "AUTH":
+		return true
+	}
+	return false
 }
 
 // seen shows a line of the client to whoever watches.
@@ -180,7 +193,7 @@ func (c *Conn) greeted(verb, arg string) *gosmtp.SMTPError {
 	if arg == "" {
 		return reply(501, 5, 1, "Invalid command: "+verb+" requires domain name")
 	}
-	if _, literal := address.Literal(arg); !literal && !address.ValidHost(arg) {
+	if !validHelo(arg) {
 		return reply(501, 5, 4, "Invalid command arguments: Invalid domain name")
 	}
 	esmtp := verb == "EHLO"
@@ -200,6 +213,11 @@ func (c *Conn) greeted(verb, arg string) *gosmtp.SMTPError {
 	}
 	c.helo, c.esmtp = arg, esmtp
 	return r
+}
+
+func validHelo(name string) bool {
+	_, literal := address.Literal(name)
+	return literal || address.ValidHost(name)
 }
 
 func (c *Conn) hello(name string) string {

@@ -5,13 +5,15 @@ import (
 	"io"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/core/address"
 )
 
 func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	path, params, known, ok := splitPath(arg, "FROM:")
 	switch {
 	case !known:
-		return reply(500, 5, 1, textUnrecognized)
+		return reply(501, 5, 4, "Invalid command arguments: MAIL FROM:<address> expected")
 	case c.helo == "" || c.mail:
 		return reply(503, 5, 1, textNotNow)
 	}
@@ -22,6 +24,9 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 		return reply(530, 7, 0, "Must issue an AUTH command first")
 	}
 	bad := reply(553, 1, 0, "Sender address syntax error")
+	if !address.ASCII(path) { // https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2
+		bad = reply(501, 1, 7, "Sender address syntax error")
+	}
 	if !ok {
 		return bad
 	}
@@ -47,7 +52,7 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	path, params, known, ok := splitPath(arg, "TO:")
 	switch {
 	case !known:
-		return reply(500, 5, 1, textUnrecognized)
+		return reply(501, 5, 4, "Invalid command arguments: RCPT TO:<address> expected")
 	case !c.mail || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	}
@@ -88,6 +93,7 @@ func (c *Conn) data(arg string) *gosmtp.SMTPError {
 		}
 	}
 	c.appendReply(plainReply(354, `Enter mail, end with "." on a line by itself`))
+	_ = c.flush() // it must not wait, even for a client that did not
 	return c.take(newBody(c))
 }
 
