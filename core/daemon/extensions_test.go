@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/envelope"
 )
 
 // submit hands a message in with parameters of MAIL and of RCPT.
@@ -117,4 +120,18 @@ match from socket for any action "out"
 		}
 	}
 	l.log.wait(t, 0, `mda delivery .* to=<[Pp]ostmaster@mx.example.org> .* result=Ok`)
+}
+
+// A notice needs SMTPUTF8 for the address of its reader alone.
+func TestNoticeFlags(t *testing.T) {
+	for sender, want := range map[string]envelope.Flags{"a@b": envelope.RequireTLS, "ö@b": envelope.RequireTLS | envelope.SMTPUTF8} {
+		a, err := address.Parse(sender)
+		if err != nil {
+			t.Fatal(err)
+		}
+		about := &envelope.Envelope{Sender: a, Flags: envelope.RequireTLS | envelope.SMTPUTF8 | envelope.Authenticated | envelope.TLS}
+		if got := noticeFlags(about); got != want {
+			t.Errorf("%s: %s", sender, got)
+		}
+	}
 }
