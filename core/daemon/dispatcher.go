@@ -60,7 +60,6 @@ type listener struct {
 	boundListener
 	socket net.Listener
 	smtp   *smtp.Config
-	submit bool // mail is completed with Date and Message-ID
 }
 
 // mostSessions bounds the memory that sessions take together, at some 12 KiB each.
@@ -262,7 +261,7 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 
 // listener makes the settings of sessions on one address.
 func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
-	l := &listener{boundListener: *b, submit: b.Addr.Addr().IsLoopback() && !b.ProxyV2 || b.Addr.Port() == 587 || b.Addr.Port() == 465}
+	l := &listener{boundListener: *b}
 	l.smtp = s.sessionConfig(b.Hostname)
 	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
@@ -278,7 +277,7 @@ func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
 }
 
 func (s *dispatcherSettings) localListener() *listener {
-	l := &listener{submit: true}
+	l := &listener{}
 	l.Tag, l.MaskSrc = s.Socket.Tag, s.Socket.MaskSrc
 	l.smtp = s.sessionConfig("")
 	l.smtp.Normalize, l.smtp.DSN = true, !s.Socket.NoDSN

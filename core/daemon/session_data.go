@@ -88,8 +88,14 @@ func (s *mailSession) prefix(start []byte, h message.Header) []byte {
 }
 
 // submitted reports whether the message begins its way here (RFC 6409), so that what a
-// mail program left out may be added.
-func (s *mailSession) submitted() bool { return s.l.submit }
+// mail program left out may be added: its sender is authenticated, or a program on this
+// host. A listener with a tag is where content filters hand back mail that may be of others, and so is one behind a proxy.
+func (s *mailSession) submitted() bool {
+	if s.c.Local() || s.user != "" {
+		return true
+	}
+	return s.l.Tag == "" && !s.l.ProxyV2 && s.c.RemoteAddr().Addr().Unmap().IsLoopback()
+}
 
 func (s *mailSession) received(b []byte) []byte {
 	host := s.named()

@@ -154,16 +154,13 @@ func appendComment(b []byte, s string) []byte {
 
 // Complete is for mail that is submitted here, not for mail that passes through
 // (RFC 6409 section 8): it appends to dst the header section that b begins with, without
-// its Bcc fields and with the Date and Message-ID that it lacks. The rest of the message
+// its Bcc fields, with host for the addresses in it that have no domain, and with the Date
+// and Message-ID that it lacks. The rest of the message
 // follows from b[h.Len:] on. h is what Scan gave for b; it must be complete. unique makes
 // the Message-ID.
 func Complete(dst, b []byte, h Header, host string, now time.Time, unique uint64) []byte {
 	section, start := b[:h.Len], len(dst)
-	if h.HasBcc {
-		dst = without(dst, section, "Bcc")
-	} else {
-		dst = append(dst, section...)
-	}
+	dst = complete(dst, section, host)
 	if n := len(dst); n > start && dst[n-1] != '\n' {
 		dst = append(dst, '\n') // the message ended within its last field
 	}

@@ -26,7 +26,6 @@ type Header struct {
 	HasDate      bool
 	HasMessageID bool
 	HasFrom      bool
-	HasBcc       bool
 	Received     int // number of Received fields
 }
 
@@ -81,8 +80,6 @@ func (h *Header) line(line []byte) error {
 		h.HasMessageID = true
 	case is(name, "From"):
 		h.HasFrom = true
-	case is(name, "Bcc"):
-		h.HasBcc = true
 	}
 	return nil
 }
@@ -105,18 +102,4 @@ func fieldName(line []byte) []byte {
 
 func is(name []byte, want string) bool {
 	return len(name) == len(want) && bytes.EqualFold(name, []byte(want))
-}
-
-// without appends the fields in section to dst, but not the field of that name.
-func without(dst, section []byte, name string) []byte {
-	skip := false
-	for line := range bytes.Lines(section) {
-		if line[0] != ' ' && line[0] != '\t' {
-			skip = is(fieldName(line), name)
-		}
-		if !skip {
-			dst = append(dst, line...)
-		}
-	}
-	return dst
 }
