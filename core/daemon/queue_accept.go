@@ -24,8 +24,9 @@ type transaction struct {
 	envelopes []*envelope.Envelope
 	index     []int              // of the RCPT that each envelope comes from
 	want      int                // envelopes that were announced, -1 as long as none is
-	finish    func(*transaction) // called once, when all are there
+	finish    func(*transaction) // called once, when all are there; must not wait
 	begun     time.Time
+	late      *time.Timer // gives up waiting for them
 }
 
 // Bounds of what lookup and the dispatcher can make us keep.
@@ -87,8 +88,9 @@ func (in *incoming) add(n *newEnvelopes) error {
 	return nil
 }
 
-// end says how many envelopes there will be, and what is done then. finish must not wait.
-func (in *incoming) end(id envelope.MessageID, want int, finish func(*transaction)) error {
+// end says how many envelopes there will be, and what is done then. When they do not come in time,
+// missing is called instead, if it is not nil.
+func (in *incoming) end(id envelope.MessageID, want int, finish func(*transaction), missing func()) error {
 	in.mu.Lock()
 	t, err := in.get(id)
 	if err == nil && t.want >= 0 {
@@ -99,22 +101,39 @@ func (in *incoming) end(id envelope.MessageID, want int, finish func(*transactio
 		return err
 	}
 	t.want, t.finish = want, finish
+	if missing != nil && !t.whole() {
+		t.late = time.AfterFunc(envelopeWait, func() {
+			if in.forget(id, t) {
+				missing()
+			}
+		})
+	}
 	in.complete(id, t)
 	return nil
 }
 
-// forget gives a message up.
-func (in *incoming) forget(id envelope.MessageID) {
+// forget gives a message up, unless it is whole by now or another transaction than t, which may be nil.
+func (in *incoming) forget(id envelope.MessageID, t *transaction) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if in.open[id] == nil || t != nil && in.open[id] != t {
+		return false
+	}
 	delete(in.open, id)
+	return true
 }
+
+// whole reports whether no envelope is missing.
+func (t *transaction) whole() bool { return t.want >= 0 && len(t.envelopes) >= t.want }
 
 // complete releases the lock and finishes the transaction when nothing is missing.
 func (in *incoming) complete(id envelope.MessageID, t *transaction) {
-	done := t.want >= 0 && len(t.envelopes) >= t.want
+	done := t.whole()
 	if done {
 		delete(in.open, id)
+		if t.late != nil {
+			t.late.Stop()
+		}
 	}
 	in.mu.Unlock()
 	if done {
@@ -190,7 +209,7 @@ func (q *queueRole) abort(r *ipc.Request) {
 	}
 	err := q.incoming.end(ref.Message, ref.Envelopes, func(*transaction) {
 		q.running.Go(func() { q.store.Release(ref.Message) })
-	})
+	}, nil)
 	if err != nil {
 		q.log.Warnf("queue: message %s: %v", ref.Message, err)
 	}
@@ -207,37 +226,41 @@ func (q *queueRole) commit(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
-	r.Go(func() {
-		done := make(chan *transaction, 1)
-		if err := q.incoming.end(req.Message, req.Envelopes, func(t *transaction) { done <- t }); err != nil {
-			r.Reply(&commitReply{Error: err.Error()})
-			return
-		}
-		timer := time.NewTimer(envelopeWait)
-		defer timer.Stop()
-		select {
-		case t := <-done:
-			r.Reply(q.accept(req, t))
-		case <-timer.C:
-			q.incoming.forget(req.Message)
-			q.store.Release(req.Message)
-			r.Reply(&commitReply{Error: "envelopes did not come"})
-		case <-q.ctx.Done():
-			r.Reply(&commitReply{Error: errEnding.Error()})
-		}
+	r.Later()
+	err = q.incoming.end(req.Message, req.Envelopes, func(t *transaction) { q.accept(r, req, t) }, func() {
+		q.store.Release(req.Message)
+		r.Reply(&commitReply{Error: "envelopes did not come"})
 	})
+	if err != nil {
+		r.Reply(&commitReply{Error: err.Error()})
+	}
 }
 
-// accept commits a complete message and schedules it.
-func (q *queueRole) accept(req *commitRequest, t *transaction) *commitReply {
+// beginner is a store that commits without making its caller wait, when it can.
+type beginner interface {
+	Begin(m *queue.Message, done func(error)) bool
+}
+
+// accept commits a complete message and answers when it is durable.
+func (q *queueRole) accept(r *ipc.Request, req *commitRequest, t *transaction) {
 	if len(t.envelopes) == 0 || len(t.envelopes) != req.Envelopes {
-		q.store.Release(req.Message)
-		return &commitReply{Error: "wrong number of envelopes"}
+		q.running.Go(func() { q.store.Release(req.Message) })
+		r.Reply(&commitReply{Error: "wrong number of envelopes"})
+		return
 	}
 	m := &queue.Message{ID: req.Message, Body: req.Body, Size: req.Size, Envelopes: t.envelopes}
-	if err := q.store.Commit(m); err != nil {
-		q.store.Release(req.Message)
-		q.log.Warnf("queue: message %s cannot be stored: %v", req.Message, err)
+	done := func(err error) { r.Reply(q.accepted(m, t, err)) }
+	if s, ok := q.store.(beginner); ok && s.Begin(m, done) {
+		return
+	}
+	r.Go(func() { done(q.store.Commit(m)) })
+}
+
+// accepted schedules a message that is durable, and gives up one that is not.
+func (q *queueRole) accepted(m *queue.Message, t *transaction, err error) *commitReply {
+	if err != nil {
+		q.running.Go(func() { q.store.Release(m.ID) })
+		q.log.Warnf("queue: message %s cannot be stored: %v", m.ID, err)
 		return &commitReply{NoSpace: errors.Is(err, queue.ErrNoSpace), Error: err.Error()}
 	}
 	reply := &commitReply{}

@@ -31,7 +31,7 @@ func (q *queueRole) openStore(s *queueSettings) (queue.Store, error) {
 	dir := filepath.Join(q.dir, "incoming") // for files without a name
 	switch s.Backends.Queue {
 	case "", queueFS:
-		return queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree, Encoding: s.Encoding}, q.log)
+		return queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree, Encoding: s.Encoding, Together: q.m.peers[Dispatcher].Together}, q.log)
 	case queueRAM:
 		return queue.NewRAM(dir), nil
 	case queueNull:

@@ -155,14 +155,14 @@ func (q *queueRole) noticeEnvelopes(id envelope.MessageID, about *envelope.Envel
 		return nil, &noticeRefused{permanent: reply.Code >= 500, text: fmt.Sprintf("%d %s", reply.Code, reply.Text)}
 	}
 	done := make(chan *transaction, 1)
-	if err := q.incoming.end(id, reply.Envelopes, func(t *transaction) { done <- t }); err != nil {
+	if err := q.incoming.end(id, reply.Envelopes, func(t *transaction) { done <- t }, nil); err != nil {
 		return nil, err
 	}
 	select {
 	case t := <-done:
 		return t.envelopes, nil
 	case <-ctx.Done():
-		q.incoming.forget(id)
+		q.incoming.forget(id, nil)
 		return nil, ctx.Err()
 	}
 }

@@ -57,6 +57,8 @@ type Conn struct {
 	codec codec
 	limit int // of a message that comes in, in octets
 
+	workers workers
+
 	mu      sync.Mutex
 	wake    sync.Cond // the writer goroutine has work, or the connection is closed
 	room    sync.Cond // there is room below highWater
@@ -84,6 +86,7 @@ func NewLimited(sock *net.UnixConn, limit int) *Conn {
 // but none is received before Serve is called.
 func New(sock *net.UnixConn) *Conn {
 	c := &Conn{sock: sock, limit: MaxPayload, waiting: make(map[uint32]chan *Request), done: make(chan struct{})}
+	c.workers.init()
 	c.wake.L, c.room.L = &c.mu, &c.mu
 	go c.write()
 	return c
@@ -237,6 +240,7 @@ func (c *Conn) shutLocked() {
 		return
 	}
 	c.closed = true
+	c.workers.end()
 	closeFiles(c.queue)
 	closeFiles(c.rest)
 	c.queue, c.rest, c.queued = nil, nil, 0

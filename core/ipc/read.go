@@ -25,12 +25,16 @@ func (c *Conn) Serve(handle func(*Request)) error {
 func (r *Request) Go(f func()) {
 	r.async = true
 	r.body = append([]byte(nil), r.body...)
-	go func() {
+	r.conn.workers.run(func() {
 		defer func() { closeAll(r.files) }()
 		defer r.rescue()
 		f()
-	}()
+	})
 }
+
+// Later lets a request be answered after the handler has returned. What it said is forgotten:
+// it must have been decoded.
+func (r *Request) Later() { r.body = nil }
 
 // rescue makes of a panic an error to who asked, so that one bad request does not end the
 // process. Its stack goes to standard error, which is a log.

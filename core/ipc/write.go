@@ -72,6 +72,13 @@ func (c *Conn) gather() {
 	c.mu.Lock()
 }
 
+// Together calls f and sends the answers that it gives in one go.
+func (c *Conn) Together(f func()) {
+	c.hold()
+	defer c.release()
+	f()
+}
+
 // hold keeps answers until release, so that all answers to what was read in one go are
 // written in one go. Anything else that is sent takes them along at once, and so does who
 // waits for them to be sent.

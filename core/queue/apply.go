@@ -10,12 +10,12 @@ import (
 
 // Apply is of Store.
 func (s *FS) Apply(changes []Change) error {
-	var waits []*request
+	var waits []<-chan error
 	var refused error
 	r := newRecord(256 * len(changes))
 	add := func() {
 		r.finish(nil)
-		waits = append(waits, s.j.add(r))
+		waits = append(waits, s.j.put(r))
 		r = newRecord(0)
 	}
 	for len(changes) > 0 {
@@ -105,10 +105,10 @@ func refusal(c Change, err error) error {
 	return fmt.Errorf("envelope %v: %w", id, err)
 }
 
-// wait gives the first error of requests after all are answered.
-func wait(reqs []*request) (err error) {
-	for _, req := range reqs {
-		if e := <-req.done; e != nil && (err == nil || errors.Is(err, ErrNotFound)) {
+// wait gives the first error of records after all are answered.
+func wait(answers []<-chan error) (err error) {
+	for _, answer := range answers {
+		if e := <-answer; e != nil && (err == nil || errors.Is(err, ErrNotFound)) {
 			err = e
 		}
 	}

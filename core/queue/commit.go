@@ -10,16 +10,49 @@ import (
 
 // Commit is of Store. Bodies of more than 64 KiB that were kept in memory go into a file.
 func (s *FS) Commit(m *Message) error {
+	if err := s.admit(m); err != nil {
+		return err
+	}
+	r, err := s.record(m)
+	if err == nil {
+		err = <-s.j.put(r)
+	}
+	return s.concluded(m, err)
+}
+
+// Begin is Commit for who does not wait: done is told the outcome, maybe before Begin returns. It is called by
+// the goroutine that writes the journal and must not wait. When there is more to wait for than the journal,
+// because the text is large or has to be encoded, Begin does nothing and gives false.
+func (s *FS) Begin(m *Message, done func(error)) bool {
+	if m.Body == nil || len(m.Body) > smallBody || s.codec.Load().encodes() {
+		return false
+	}
+	if err := s.admit(m); err != nil {
+		done(err)
+		return true
+	}
+	r, err := s.record(m)
+	if err != nil {
+		done(s.concluded(m, err))
+		return true
+	}
+	s.j.add(r, func(err error) { done(s.concluded(m, err)) })
+	return true
+}
+
+// admit checks a message and claims its id.
+func (s *FS) admit(m *Message) error {
 	if m.ID == 0 || len(m.Envelopes) == 0 {
 		return errEmpty
 	}
 	if err := s.take(written(m), true); err != nil {
 		return err
 	}
-	if err := s.claim(m.ID, true); err != nil {
-		return err
-	}
-	err := s.commit(m)
+	return s.claim(m.ID, true)
+}
+
+// concluded ends what admit began.
+func (s *FS) concluded(m *Message, err error) error {
 	if err == nil {
 		s.endStream(m.ID)
 	}
@@ -40,35 +73,36 @@ func written(m *Message) int64 {
 	return 2*int64(len(m.Body)) + block*int64(len(m.Envelopes)+1)
 }
 
-func (s *FS) commit(m *Message) error {
+// record makes the record of a message, after syncing a text that is not in it.
+func (s *FS) record(m *Message) (*record, error) {
 	body, size, coded, err := s.bodyOf(m)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if body == nil || len(m.Body) > smallBody {
 		if err := s.syncBody(m.ID, body, size); err != nil {
-			return err
+			return nil, err
 		}
 		body = nil
 	}
 	r := newRecord(len(body) + 1024*len(m.Envelopes))
 	r.message(m.ID, size, body != nil, coded)
 	if err := assignIDs(m); err != nil {
-		return err
+		return nil, err
 	}
 	var text []byte
 	for _, e := range m.Envelopes {
 		var err error
 		if text, err = s.appendEnvelope(text[:0], e); err != nil {
-			return err
+			return nil, err
 		}
 		r.envelope(opAdd, e.ID, text)
 		if len(r.buf) > maxOps {
-			return ErrTooMany
+			return nil, ErrTooMany
 		}
 	}
 	r.finish(body)
-	return <-s.j.add(r).done
+	return r, nil
 }
 
 // bodyOf gives the text as it is to be stored, or nil when it is in the file of Create, and what it

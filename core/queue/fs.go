@@ -21,6 +21,9 @@ type Options struct {
 	SegmentAge  time.Duration // an older one too; 1 minute
 	Encoding    Encoding      // see SetEncoding
 	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
+
+	// Together calls what answers all that one sync made durable; nil: nothing is done around that.
+	Together func(answer func())
 }
 
 // DefaultMinFree is OpenSMTPD's limit for MinFree.
@@ -276,6 +279,14 @@ func (s *FS) full(seg *segment) {
 	defer s.mu.Unlock()
 	s.closed = append(s.closed, seg)
 	s.poke()
+}
+
+func (s *FS) together(answer func()) {
+	if s.opts.Together == nil {
+		answer()
+		return
+	}
+	s.opts.Together(answer)
 }
 
 // poke wakes the goroutine that writes out.

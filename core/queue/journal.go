@@ -23,7 +23,7 @@ type journal struct {
 	keeper keeper
 
 	mu      sync.Mutex
-	waiting []*request
+	waiting []request
 	closed  bool
 	wake    chan struct{}
 	done    chan struct{}
@@ -41,12 +41,14 @@ type keeper interface {
 	applied(seg *segment, at int64, r *record) error
 	failed(seg *segment, r *record) // it may or may not be in the journal
 	full(*segment)                  // nothing will be written to it any more
+	together(answer func())         // calls answer, which answers a whole batch
 }
 
 // request is a record that waits for its sync; without a record it asks for a new segment.
+// done is called by the writer and must not wait.
 type request struct {
 	rec  *record
-	done chan error
+	done func(error)
 }
 
 func newJournal(d disk, k keeper, log *trace.Logger, opts Options, next uint32) *journal {
@@ -57,18 +59,25 @@ func newJournal(d disk, k keeper, log *trace.Logger, opts Options, next uint32) 
 	return j
 }
 
-// add queues a record and gives the request to wait for.
-func (j *journal) add(r *record) *request {
-	req := &request{rec: r, done: make(chan error, 1)}
+// add queues a record; done is told what became of it.
+func (j *journal) add(r *record, done func(error)) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.closed {
-		req.done <- ErrClosed
-		return req
+	closed := j.closed
+	if !closed {
+		j.waiting = append(j.waiting, request{rec: r, done: done})
+		j.signal()
 	}
-	j.waiting = append(j.waiting, req)
-	j.signal()
-	return req
+	j.mu.Unlock()
+	if closed {
+		done(ErrClosed)
+	}
+}
+
+// put queues a record and gives what is to be waited for.
+func (j *journal) put(r *record) <-chan error {
+	answer := make(chan error, 1)
+	j.add(r, func(err error) { answer <- err })
+	return answer
 }
 
 func (j *journal) signal() {
@@ -79,7 +88,7 @@ func (j *journal) signal() {
 }
 
 // rotate ends the segment that is being written.
-func (j *journal) rotate() error { return <-j.add(nil).done }
+func (j *journal) rotate() error { return <-j.put(nil) }
 
 // close writes what waits and ends the last segment.
 func (j *journal) close() {
@@ -115,7 +124,7 @@ func (j *journal) run() {
 
 // take gives the next requests: one that ends the segment alone, or as many records as go
 // into one write.
-func (j *journal) take() (batch []*request, closed bool) {
+func (j *journal) take() (batch []request, closed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n, size := 0, 0
@@ -137,10 +146,10 @@ func (j *journal) take() (batch []*request, closed bool) {
 }
 
 // write makes a batch durable and answers it.
-func (j *journal) write(batch []*request) {
+func (j *journal) write(batch []request) {
 	if batch[0].rec == nil {
 		j.end()
-		batch[0].done <- nil
+		batch[0].done(nil)
 		return
 	}
 	err := j.begin()
@@ -149,19 +158,25 @@ func (j *journal) write(batch []*request) {
 	}
 	if err != nil {
 		for _, req := range batch {
-			req.done <- err
+			req.done(err)
 		}
 		return
 	}
+	j.keeper.together(func() { j.answer(batch) })
+	if j.cur.size >= j.size {
+		j.end()
+	}
+}
+
+// answer tells who waits for a batch that it is durable.
+func (j *journal) answer(batch []request) {
 	at := j.cur.size
 	for _, req := range batch {
 		err := j.keeper.applied(j.cur, at, req.rec)
 		at += int64(len(req.rec.buf))
-		req.done <- err
+		req.done(err)
 	}
-	if j.cur.size = at; at >= j.size {
-		j.end()
-	}
+	j.cur.size = at
 }
 
 // begin makes a segment when there is none.
@@ -192,7 +207,7 @@ func (j *journal) begin() error {
 
 // append writes and syncs a batch at the end of the segment. After an error the segment is
 // given up: what the kernel and the disk made of the batch cannot be known.
-func (j *journal) append(batch []*request) error {
+func (j *journal) append(batch []request) error {
 	at := j.cur.size
 	j.buf = j.buf[:0]
 	for _, req := range batch {
