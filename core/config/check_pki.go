@@ -79,8 +79,9 @@ func (c *checker) checkDHE(pki *PKI, o option) {
 		c.rep.errorf(o.arg.pos, suggest(mode, dheModes), "invalid dhe mode %q: expected none, auto or legacy", o.arg.text)
 		return
 	}
-	pki.DHE = mode
-	c.notYet(o.pos, "pki dhe "+mode)
+	if pki.DHE = mode; mode != "none" {
+		c.rep.warnf(o.pos, "\"dhe %s\" has no effect: there are no ciphers with DHE here, clients use those with ECDHE: remove it", mode)
+	}
 }
 
 // checkPKIs reports certificates without a key and keys without a certificate.

@@ -22,6 +22,8 @@ var odd = []struct {
 	{`admd ""`, `warning: the administrative domain "" is not used`},
 	{"srs key k\naction a relay mail-from \"x@example.org\" srs", `"srs" rewrites nothing where "mail-from" gives the sender`},
 	{"bounce warn-interval 1h, 2h, 3h, 4h, 5h", `"5h" is not used: only the first 4 delays count`},
+	{`pki a.example cert c key k dhe AUTO`, `warning: "dhe auto" has no effect`},
+	{`pki a.example cert c key k dhe legacy`, `"dhe legacy" has no effect`},
 	{"\ufeffadmd x", "the file begins with a byte order mark"},
 	{"admd x\r\n", "lines end in a carriage return and a line feed"},
 	{"listen on lo tag x \\ \n", "blanks after a backslash, so the line ends here"},

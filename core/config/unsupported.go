@@ -12,9 +12,6 @@ var later = map[string]string{
 	"filter chain":     `a chain of filters`,
 	"filter phase":     `a builtin filter`,
 
-	"pki dhe auto":   `"dhe" other than none`,
-	"pki dhe legacy": `"dhe" other than none`,
-
 	"listen filter":        `"filter" on a listener`,
 	"listen socket filter": `"filter" on the socket`,
 
