@@ -26,7 +26,7 @@ func (p *programConn) SetWriteDeadline(time.Time) error { return nil }
 // needs. said is what it says about TLS when it has ended.
 func sClient(t *testing.T, args ...string) (c *client, said func() string) {
 	t.Helper()
-	cmd := exec.Command("timeout", append([]string{"30", "openssl", "s_client", "-quiet", "-verify_return_error"}, args...)...)
+	cmd := exec.Command("openssl", append([]string{"s_client", "-quiet", "-verify_return_error"}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,10 @@ func sClient(t *testing.T, args ...string) (c *client, said func() string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	limit := time.AfterFunc(talkWait, func() { _ = cmd.Process.Kill() })
 	ended := false
 	end := func() {
+		limit.Stop()
 		if !ended {
 			ended = true
 			_ = cmd.Process.Kill()
