@@ -17,17 +17,19 @@ import (
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"github.com/godwit-mta/godwit/core/control"
 )
 
 // issuer is a certificate authority.
 type issuer struct {
-	t    *testing.T
+	t    testing.TB
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
 	file string
 }
 
-func newIssuer(t *testing.T) *issuer {
+func newIssuer(t testing.TB) *issuer {
 	t.Helper()
 	ca := &issuer{t: t, file: filepath.Join(t.TempDir(), "ca.pem")}
 	pair := ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Test CA"}, IsCA: true, BasicConstraintsValid: true})
@@ -174,5 +176,49 @@ func TestAuthoritiesNeeded(t *testing.T) {
 	s.SystemCAs = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: newIssuer(t).cert.Raw})
 	if pool, err := s.clientCAs(""); err != nil || pool == nil {
 		t.Errorf("the system's: %v", err)
+	}
+}
+
+// TestTLSCounters: encrypted sessions are counted as long as they last.
+func TestTLSCounters(t *testing.T) {
+	ca, dir := newIssuer(t), t.TempDir()
+	ca.files(dir, "mx", ca.sign(&x509.Certificate{DNSNames: []string{"mx.example.org"}}))
+	for kind, counter := range map[string]string{"tls": "smtp.tls", "smtps": "smtp.smtps"} {
+		l := start(t, `pki mx.example.org cert "`+dir+`/mx.pem" key "`+dir+`/mx.key"
+listen on 127.0.0.1 port PORT `+kind+` pki mx.example.org
+action "local" maildir userbase <people>
+match from any for any action "local"
+`)
+		count := func() int64 {
+			var s control.Stats
+			if err := l.ask(control.Request{Op: control.ShowStats}, &s); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range s.Values {
+				if v.Name == counter {
+					return v.Value
+				}
+			}
+			return 0
+		}
+		dial := map[string]func(string, *tls.Config) (*gosmtp.Client, error){"tls": gosmtp.DialStartTLS, "smtps": gosmtp.DialTLS}[kind]
+		c, err := dial(l.addr, &tls.Config{ServerName: "mx.example.org", RootCAs: ca.pool()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Noop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(); n != 1 {
+			t.Errorf("%s is %d while there is a session", counter, n)
+		}
+		from := l.log.len()
+		if err := c.Quit(); err != nil {
+			t.Fatal(err)
+		}
+		l.log.wait(t, from, "smtp disconnected reason=quit")
+		for n := count(); n != 0; n = count() { // the line comes first
+			time.Sleep(time.Millisecond)
+		}
 	}
 }

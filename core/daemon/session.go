@@ -13,6 +13,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/smtp"
+	"github.com/godwit-mta/godwit/core/stats"
 )
 
 // backend stands behind the sessions of a listener.
@@ -30,6 +31,9 @@ func (b *backend) NewSession(c *smtp.Conn) (gosmtp.Session, error) {
 		s.host = ptrReply{Name: "localhost"}
 		close(s.ptr)
 		return s, nil
+	}
+	if s.l.SMTPS {
+		s.countTLS(1)
 	}
 	go s.resolve()
 	s.nameListener()
@@ -94,8 +98,17 @@ func (s *mailSession) Host() (string, bool) {
 
 // TLSStarted forgets what was said in clear; the engine calls Reset as well.
 func (s *mailSession) TLSStarted(tls.ConnectionState) error {
-	s.d.stats.Counter("smtp.tls").Add(1)
+	s.countTLS(1)
 	return nil
+}
+
+// countTLS counts the encrypted sessions that there are.
+func (s *mailSession) countTLS(n int64) {
+	name := stats.SMTPTLS
+	if s.l.SMTPS {
+		name = stats.SMTPS
+	}
+	s.d.stats.Counter(name).Add(n)
 }
 
 func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
@@ -175,6 +188,9 @@ func (s *mailSession) clear() {
 // Logout ends the session.
 func (s *mailSession) Logout() error {
 	s.Reset()
+	if s.c.TLS() != nil {
+		s.countTLS(-1)
+	}
 	return nil
 }
 
