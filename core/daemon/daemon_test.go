@@ -55,7 +55,7 @@ func (w *watch) Log(_ trace.Level, line string) {
 }
 
 // wait gives the first line from number from on that matches.
-func (w *watch) wait(t *testing.T, from int, pattern string) string {
+func (w *watch) wait(t testing.TB, from int, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	timeout := time.After(patience)
@@ -92,7 +92,7 @@ func (w *watch) len() int {
 
 // lab is a daemon whose roles are goroutines.
 type lab struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	addr   string
 	log    *watch
@@ -106,7 +106,7 @@ type lab struct {
 	passwords *auth.System // nil: the host's
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -117,13 +117,13 @@ func freePort(t *testing.T) int {
 
 // start runs a daemon. In conf, DIR is its directory and PORT the port to listen on. The user
 // "joe" is in the table people.
-func start(t *testing.T, conf string) *lab {
+func start(t testing.TB, conf string) *lab {
 	t.Helper()
 	return startOn(t, nil, conf)
 }
 
 // startOn is start on a host with other interfaces and names.
-func startOn(t *testing.T, n *network, conf string) *lab {
+func startOn(t testing.TB, n *network, conf string) *lab {
 	t.Helper()
 	l := newLab(t, n, conf)
 	l.begin()
@@ -131,7 +131,7 @@ func startOn(t *testing.T, n *network, conf string) *lab {
 }
 
 // newLab prepares a daemon.
-func newLab(t *testing.T, n *network, conf string) *lab {
+func newLab(t testing.TB, n *network, conf string) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: t.TempDir(), log: &watch{more: make(chan struct{})}, reload: make(chan struct{}), network: n}
 	port := freePort(t)
