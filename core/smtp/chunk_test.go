@@ -166,3 +166,48 @@ func FuzzChunks(f *testing.F) {
 		}
 	})
 }
+
+// Octets of chunks never become commands, nor commands octets of chunks, whatever packets
+// they come in: in one write, a write a line, a write an octet the replies are the same.
+func TestChunksInPackets(t *testing.T) {
+	const inner = "x\r\n.\r\nRSET\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\ny\r\n.\r\n"
+	stream := "EHLO c.example\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n" +
+		fmt.Sprintf("BDAT %d\r\n%sBDAT %d LAST\r\n%s", len(inner), inner, len(inner), inner) + // taken as it is
+		"MAIL FROM:<a@example.com>\r\nRCPT TO:<nobody@example.org>\r\n" +
+		fmt.Sprintf("BDAT %d\r\n%sBDAT %d LAST\r\n%s", len(inner), inner, len(inner), inner) + // refused: no recipient
+		"RSET\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n" +
+		fmt.Sprintf("BDAT %d\r\n\n%sBDAT %d LAST\r\n%s", len(inner)+1, inner, len(inner), inner) + // a bare LF
+		"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\n" +
+		fmt.Sprintf("BDAT %d\r\n%sEHLO d.example\r\nBDAT %d LAST\r\n%sQUIT\r\n", len(inner), inner, len(inner), inner) // abandoned
+	var first string
+	for _, size := range []int{len(stream), 0, 1} {
+		b := &sample{refuse: refuseByName}
+		s := start(t, context.Background(), testConfig(), b, testPeer())
+		banner(t, s)
+		go func() {
+			for rest := stream; rest != ""; {
+				n := size
+				if n == 0 {
+					n = strings.Index(rest, "\n") + 1
+				}
+				if _, err := io.WriteString(s, rest[:n]); err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+		}()
+		replies, err := io.ReadAll(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == "" {
+			first = string(replies)
+		}
+		if string(replies) != first || !strings.HasSuffix(first, "221 2.0.0 Bye\r\n") {
+			t.Errorf("writes of %d: %s\nnot %s", size, replies, first)
+		}
+		if got := b.taken(); len(got) != 1 || got[0].from != "a@example.com" || got[0].body != strings.ReplaceAll(inner+inner, "\r\n", "\n") {
+			t.Errorf("writes of %d: %+v", size, got)
+		}
+	}
+}
