@@ -104,7 +104,7 @@ func (d *memDisk) after(f fate) *memDisk {
 			c.kept[m] = c.forced(m, d.moves[i+1:]) || f.choose(2) == 1
 		}
 	}
-	return &memDisk{top: c.survive(d.top), free: plenty, shared: d.shared, enc: d.enc}
+	return &memDisk{top: c.survive(d.top), free: plenty, shared: d.shared, enc: d.enc, ahead: d.ahead}
 }
 
 var plenty = diskfree.Space{Blocks: 100, Inodes: 100, Free: math.MaxInt64, Size: math.MaxInt64} // never changed

@@ -42,7 +42,8 @@
 //
 //	open       journal/ queue/ incoming/ corrupt/ as names; every segment that is found, and the names in journal/
 //	Commit     a text that has a file: the file, then incoming/ ; then, as Apply, the record
-//	record     written at the end of the segment, one sync for all that wait; then they are answered.
+//	record     written behind the last one of the segment, one sync for all that wait; then they are answered. When
+//	           there is no room, zeros are written behind it, so that the next syncs need not make the file longer.
 //	           The first record of a segment: the name of the segment before
 //	write-out  the files of a batch of messages, then the directories of these messages, their buckets and queue/ ;
 //	           only when all batches of a segment are safe is it removed, and journal/ synced before the next

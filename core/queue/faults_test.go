@@ -35,7 +35,7 @@ var diskOps = []string{"open", "create", "read", "readat", "write", "size", "tru
 // run plays a script with faults; it reports whether there was one.
 func (f *faults) run(t *testing.T, shared *sharedFiles, do func(*script)) (fired bool, err error) {
 	d := newMemDisk()
-	d.shared, d.before = shared, f.before
+	d.shared, d.before, d.ahead = shared, f.before, 1000
 	sc := &script{d: d, o: newOracle(), ack: func() {}, faults: f}
 	do(sc)
 	if f.fired.Load() == 0 || sc.err != nil {

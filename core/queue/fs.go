@@ -22,6 +22,8 @@ type Options struct {
 	Encoding    Encoding      // see SetEncoding
 	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
 
+	ahead int // see maxAhead
+
 	// Together calls what answers all that one sync made durable; nil: nothing is done around that.
 	Together func(answer func())
 }
@@ -76,6 +78,7 @@ func OpenFS(dir string, opts Options, log *trace.Logger) (*FS, error) {
 		return nil, err
 	}
 	d.lock = lock
+	opts.ahead = maxAhead
 	s, err := open(d, opts, log)
 	if err != nil {
 		d.Close()

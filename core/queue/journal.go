@@ -13,6 +13,14 @@ import (
 // maxBatch is how much is written before a sync, in octets; one record may be larger.
 const maxBatch = 8 << 20
 
+// maxAhead is how much room for records is written with zeros at a time, in octets. A sync of what
+// lies in such room is half the work: the file neither grows nor gets blocks. The first room of a segment is
+// minAhead, and each further one doubles it.
+const (
+	minAhead = 16 << 10
+	maxAhead = 256 << 10
+)
+
 // journal writes records. One goroutine takes what waits, writes it with one write, syncs
 // once and answers all.
 type journal struct {
@@ -20,6 +28,7 @@ type journal struct {
 	log    *trace.Logger
 	size   int64
 	age    time.Duration
+	ahead  int // maxAhead, or less in tests
 	keeper keeper
 
 	mu      sync.Mutex
@@ -52,7 +61,7 @@ type request struct {
 }
 
 func newJournal(d disk, k keeper, log *trace.Logger, opts Options, next uint32) *journal {
-	j := &journal{disk: d, log: log, size: opts.SegmentSize, age: opts.SegmentAge, keeper: k,
+	j := &journal{disk: d, log: log, size: opts.SegmentSize, age: opts.SegmentAge, ahead: opts.ahead, keeper: k,
 		wake: make(chan struct{}, 1), done: make(chan struct{}), next: next, old: time.NewTimer(time.Hour)}
 	j.old.Stop()
 	go j.run()
@@ -213,6 +222,10 @@ func (j *journal) append(batch []request) error {
 	for _, req := range batch {
 		req.rec.header(j.cur, at)
 		j.buf = append(j.buf, req.rec.buf...)
+	}
+	if at+int64(len(j.buf)) > j.cur.room {
+		j.buf = append(j.buf, make([]byte, min(j.ahead, max(minAhead, int(j.cur.room))))...)
+		j.cur.room = at + int64(len(j.buf))
 	}
 	_, err := j.cur.f.WriteAt(j.buf, at)
 	if err == nil {

@@ -37,6 +37,7 @@ type memDisk struct {
 	before func(d *memDisk, op, name string, changes bool) error
 	shared *sharedFiles
 	enc    Encoding // of the stores that are opened on it
+	ahead  int      // of their journals
 }
 
 // node is a file or, with names, a directory. Without past and events all of it is durable.
@@ -75,7 +76,7 @@ func (d *memDisk) inherit() *memDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	return &memDisk{top: d.top, enc: d.enc, moves: d.moves, step: d.step, failAt: d.failAt, err: d.err, sticky: d.sticky,
+	return &memDisk{top: d.top, enc: d.enc, ahead: d.ahead, moves: d.moves, step: d.step, failAt: d.failAt, err: d.err, sticky: d.sticky,
 		lying: d.lying, free: d.free, deny: d.deny, before: d.before, shared: d.shared}
 }
 

@@ -18,9 +18,10 @@ type segment struct {
 	nonce   uint64
 	f       file
 	size    int64 // end of what was synced or, of one that was read, of the last good record
+	room    int64 // end of what was written, with zeros behind the records
 	damaged bool  // something that had been synced cannot be read
 	unread  int64 // octets that the disk does not give
-	torn    int64 // octets after the last good record that nobody was promised
+	torn    int64 // octets of records after the last good one that nobody was promised
 	touched map[envelope.MessageID]touch
 }
 
@@ -88,7 +89,9 @@ func (s *segment) scan(f func(at int64, r *record) error) error {
 			return fmt.Errorf("%s: %w", s.name(), err)
 		}
 		if !synced && (next == 0 || len(w.bad) == 0) {
-			s.torn = size - at
+			if s.torn, err = leftover(w, at); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
 			break
 		}
 		s.damaged = true
@@ -100,6 +103,21 @@ func (s *segment) scan(f func(at int64, r *record) error) error {
 	s.unread = int64(len(w.bad)) * badBlock
 	s.damaged = s.damaged || len(w.bad) > 0
 	return nil
+}
+
+// leftover gives how much of a segment from an offset on is more than room for records, which is zeros.
+func leftover(w *window, at int64) (n int64, err error) {
+	for from := at; from < w.size; {
+		b, err := w.at(from, int(min(w.size-from, windowSize)))
+		if err != nil {
+			return 0, err
+		}
+		from += int64(len(b))
+		if rest := bytes.TrimRight(b, "\x00"); len(rest) > 0 {
+			n = from - int64(len(b)-len(rest)) - at
+		}
+	}
+	return n, nil
 }
 
 // bad reports whether an error speaks of what was read, not of the reading.
