@@ -60,6 +60,13 @@ func TestServerNames(t *testing.T) {
 		{"alt.example.com", nil, "[alt.example.com] not.example.com"},
 		{"other.test", nil, "[mx.example.org mail.example.org]"},
 		{"other.test", rsaOnly, "[mx.example.org]"},
+		{`mx.example.org\`, nil, "[mx.example.org mail.example.org]"},
+		{"alt.example.com\x00.example.net", nil, "[mx.example.org mail.example.org]"},
+		{"alt.example.com\r\n", nil, "[mx.example.org mail.example.org]"},
+		{"../../etc/passwd", nil, "[mx.example.org mail.example.org]"},
+		{"\u00e4.example.net", nil, "[mx.example.org mail.example.org]"},
+		{strings.Repeat("a", 255), nil, "[mx.example.org mail.example.org]"},
+		{strings.Repeat("a.", 5000) + "example.net", nil, "[mx.example.org mail.example.org]"},
 		{"", nil, "[mx.example.org mail.example.org]"},
 		{"", rsaOnly, "[mx.example.org]"},
 	} {
