@@ -2,12 +2,18 @@ package daemon
 
 import (
 	"bufio"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/godwit-mta/godwit/compat/reexec"
+	"github.com/godwit-mta/godwit/core/ipc"
 )
 
 // BenchmarkStartTLS is a session that does nothing but STARTTLS and QUIT, the client's half
@@ -69,4 +75,36 @@ func startTLSAndQuit(addr string, config *tls.Config) error {
 		err = ask("QUIT\r\n")
 	}
 	return err
+}
+
+// BenchmarkSign is what a handshake asks of a key, here and in the crypto role.
+func BenchmarkSign(b *testing.B) {
+	pair := newIssuer(b).sign(&x509.Certificate{DNSNames: []string{"mx.example.org"}})
+	one, other, err := reexec.Socketpair()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := newCrypto(&member{})
+	c.keys.add(1, keyring{"mx": pair.PrivateKey.(crypto.Signer)})
+	conn, err := ipc.FromFile(one)
+	if err != nil {
+		b.Fatal(err)
+	}
+	peer, err := ipc.FromFile(other)
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() { _ = peer.Serve(func(r *ipc.Request) { c.handle(Dispatcher, r) }) }()
+	go func() { _ = conn.Serve(func(*ipc.Request) {}) }()
+	digest := sha256.Sum256([]byte("x"))
+	for name, key := range map[string]crypto.Signer{"here": pair.PrivateKey.(crypto.Signer), "crypto": &remoteKey{1, "mx", pair.Leaf.PublicKey, conn}} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := key.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
