@@ -108,9 +108,9 @@ func (s *mailSession) received(b []byte) []byte {
 		Auth: s.user != "" || s.c.Local(), ShowAuth: s.l.ReceivedAuth, User: s.user}
 	if state := s.c.TLS(); state != nil {
 		r.TLS = smtp.TLSText(state)
-	}
-	if cert := s.c.ClientCert(); cert != nil {
-		r.Verified, r.Cert = true, smtp.CertText(cert)
+		if cert := smtp.VerifiedCert(state); cert != nil {
+			r.Verified, r.Cert = true, smtp.CertText(cert)
+		}
 	}
 	r.UTF8 = s.options.UTF8
 	// An address in UTF-8 would make a header that only SMTPUTF8 can carry on.

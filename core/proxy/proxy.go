@@ -68,20 +68,34 @@ func isLine(start []byte) bool {
 	return string(start[:n]) == prefix1[:n]
 }
 
-// readLine reads the rest of a header of version 1, octet by octet: nothing says where it
-// ends but its last one.
+// readLine reads the rest of a header of version 1. Nothing says where it ends but its last
+// octet, so each step reads no more than what has to come.
 func readLine(r io.Reader, b []byte) (Header, error) {
 	n := len(signature)
 	for !bytes.HasSuffix(b[:n], []byte("\r\n")) {
-		if n == len(b) || b[n-1] == '\n' {
+		more := lacking(b[:n])
+		if n+more > len(b) || bytes.IndexByte(b[:n], '\n') >= 0 {
 			return Header{}, errors.New("PROXY line without its end")
 		}
-		if _, err := io.ReadFull(r, b[n:n+1]); err != nil {
+		got, err := io.ReadAtLeast(r, b[n:n+more], 1)
+		if err != nil {
 			return Header{}, unexpected(err)
 		}
-		n++
+		n += got
 	}
 	return parseLine(string(b[len(prefix1) : n-2]))
+}
+
+// lacking gives how many octets at least the line goes on that begins with b: its end, and
+// with addresses a blank and something behind it for each word that is missing.
+func lacking(b []byte) int {
+	switch {
+	case b[len(b)-1] == '\r':
+		return 1
+	case bytes.HasPrefix(b[len(prefix1):], []byte("TCP")):
+		return 2 + 2*max(0, 5-bytes.Count(b, []byte(" ")))
+	}
+	return 2
 }
 
 // parseLine reads what stands after "PROXY ". Whatever follows UNKNOWN is not for us.

@@ -72,7 +72,7 @@ func (c *Conn) handshake() error {
 	c.conn = conn
 	state := conn.ConnectionState()
 	c.t.Infof("smtp tls ciphers=%s", TLSText(&state))
-	if cert := verifiedCert(&state); cert != nil {
+	if cert := VerifiedCert(&state); cert != nil {
 		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
 	}
 	return nil
@@ -82,12 +82,13 @@ func (c *Conn) handshake() error {
 // the authorities of the listener; nil without one.
 func (c *Conn) ClientCert() *x509.Certificate {
 	if state := c.TLS(); state != nil {
-		return verifiedCert(state)
+		return VerifiedCert(state)
 	}
 	return nil
 }
 
-func verifiedCert(state *tls.ConnectionState) *x509.Certificate {
+// VerifiedCert gives the certificate of the other end if it was verified, otherwise nil.
+func VerifiedCert(state *tls.ConnectionState) *x509.Certificate {
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
 		return nil
 	}
