@@ -199,16 +199,23 @@ func TestRequireTLS(t *testing.T) {
 func TestServerLimits(t *testing.T) {
 	var r recorder
 	b := newBench(t, nil)
-	sessions := 0
-	b.domain("example.com", scripted(t, func(c *script, n int) {
-		sessions = max(sessions, n)
-		c.serve([]string{"PIPELINING", "limits rcptmax=2 MAILMAX=1 FOO RCPTDOMAINMAX=x"}, r.reply)
+	quits := make(chan struct{}, 10)
+	b.domain("example.com", scripted(t, func(c *script, _ int) {
+		c.serve([]string{"PIPELINING", "limits rcptmax=2 MAILMAX=1 FOO RCPTDOMAINMAX=x"}, func(cmd string) string {
+			if cmd == "QUIT" {
+				quits <- struct{}{}
+			}
+			return r.reply(cmd)
+		})
 	}))
 	b.Submit(b.message("x\n", "a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"), defaultRelay)
 	for _, res := range b.wait(5) {
 		if res.Status != envelope.Delivered {
 			t.Errorf("%+v", res)
 		}
+	}
+	for range 3 { // each session ends politely
+		<-quits
 	}
 	if r.saw("MAIL") != 3 || r.saw("EHLO") != 3 || r.saw("RCPT") != 5 {
 		t.Errorf("%q", r.commands)
