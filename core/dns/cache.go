@@ -23,10 +23,12 @@ type key struct {
 
 // answer is what one question gave: records, another name to ask for, or an error.
 type answer struct {
-	rrs   []miekg.RR
-	alias string
-	err   *Error
-	ttl   time.Duration // 0: not kept
+	rrs    []miekg.RR
+	owner  string // of rrs, when it is an alias of what was asked for
+	alias  string
+	err    *Error
+	ttl    time.Duration // 0: not kept
+	secure bool          // validated, by a server that is trusted
 }
 
 type kept struct {
@@ -88,9 +90,9 @@ func (c *cache) fly(ctx context.Context, k key, f *flight, fetch func(context.Co
 	f.answer = a
 	if c.flights[k] == f {
 		delete(c.flights, k)
-	}
-	if a.ttl > 0 {
-		c.keep(k, a)
+		if a.ttl > 0 {
+			c.keep(k, a)
+		}
 	}
 	c.mu.Unlock()
 	close(f.done)
@@ -107,6 +109,14 @@ func (c *cache) leave(k key, f *flight) {
 	if c.flights[k] == f {
 		delete(c.flights, k) // the next one starts afresh
 	}
+}
+
+// clear forgets everything, what is under way included: who asks next asks afresh.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.kept)
+	clear(c.flights)
 }
 
 // keep stores an answer; when there is no room, the one of a few that expires first goes.

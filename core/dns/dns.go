@@ -7,9 +7,13 @@
 // exist and a server that does not answer, on which the life of a message depends.
 //
 // The search list of resolv.conf is never applied: a domain of a mail address is complete.
+//
+// Signatures are not verified here. Whether an answer was validated is what the name server
+// says in the AD bit, which is believed from servers alone that Trust names.
 package dns
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
@@ -85,6 +89,9 @@ type Resolver struct {
 	hosts *hostsFile
 	cache *cache
 	first atomic.Uint32 // the server to begin with
+
+	trust      atomic.Pointer[Trust]
+	distrusted atomic.Pointer[resolvConf] // a warning was given that it has no trusted server
 }
 
 // New gives a Resolver. It does not fail: a file that cannot be read is looked for again.
@@ -100,32 +107,42 @@ func New(o Options) *Resolver {
 	}
 }
 
-// query gives the records of one type of a name, aliases followed. The slice is shared
-// with other callers and must not be changed.
-func (r *Resolver) query(ctx context.Context, name string, qtype uint16) ([]miekg.RR, *Error) {
+// found is what a question gave in the end. The records are shared with other callers and
+// must not be changed.
+type found struct {
+	rrs    []miekg.RR
+	owner  string // the name that all aliases lead to
+	err    *Error
+	secure bool // everything on the way was validated, also that there is nothing
+}
+
+// query gives the records of one type of a name, aliases followed.
+func (r *Resolver) query(ctx context.Context, name string, qtype uint16) found {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	if !address.ValidHost(name) {
-		return nil, noDomain()
+		return found{err: noDomain()}
 	}
+	secure := true
 	for range maxCNAME {
 		k := key{name, qtype}
 		a := r.cache.get(ctx, k, func(ctx context.Context) answer { return r.fetch(ctx, k) })
+		secure = secure && a.secure
 		if a.err != nil || a.alias == "" {
-			return a.rrs, a.err
+			return found{a.rrs, cmp.Or(a.owner, name), a.err, secure}
 		}
 		name = a.alias
 	}
-	return nil, &Error{Kind: Temporary, Text: "Too many aliases in a row"}
+	return found{err: &Error{Kind: Temporary, Text: "Too many aliases in a row"}}
 }
 
 // LookupTXT gives the text records of a name, the strings of each joined.
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	rrs, err := r.query(ctx, name, miekg.TypeTXT)
-	if err != nil {
-		return nil, err
+	f := r.query(ctx, name, miekg.TypeTXT)
+	if f.err != nil {
+		return nil, f.err
 	}
 	var out []string
-	for _, rr := range rrs {
+	for _, rr := range f.rrs {
 		if t, ok := rr.(*miekg.TXT); ok && len(out) < maxTXT {
 			out = append(out, strings.Join(t.Txt, ""))
 		}

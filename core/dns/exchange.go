@@ -24,15 +24,16 @@ var errStray = errors.New("too many replies to other questions")
 // answer that can be believed.
 func (r *Resolver) fetch(ctx context.Context, k key) answer {
 	conf := r.conf.load(r.log)
+	servers, trusted := r.servers(conf)
 	first := r.first.Load()
 	if conf.rotate {
 		first = r.first.Add(1)
 	}
 	why := "no servers"
 	for range conf.attempts {
-		for i := range conf.servers {
-			n := (first + uint32(i)) % uint32(len(conf.servers))
-			m, err := exchange(ctx, conf, conf.servers[n], k)
+		for i := range servers {
+			n := (first + uint32(i)) % uint32(len(servers))
+			m, err := exchange(ctx, conf, servers[n], k, trusted)
 			if ctx.Err() != nil {
 				return answer{err: temporary(k.qtype, "timed out")}
 			}
@@ -40,10 +41,12 @@ func (r *Resolver) fetch(ctx context.Context, k key) answer {
 				if !conf.rotate && i > 0 {
 					r.first.Store(n) // the next question begins with one that works
 				}
-				return interpret(k, m)
+				a := interpret(k, m)
+				a.secure = trusted && m.AuthenticatedData
+				return a
 			}
 			why = failure(m, err)
-			r.log.Debugf("dns: %s %s from %s: %s", k.name, miekg.TypeToString[k.qtype], conf.servers[n], why)
+			r.log.Debugf("dns: %s %s from %s: %s", k.name, miekg.TypeToString[k.qtype], servers[n], why)
 		}
 	}
 	return answer{err: temporary(k.qtype, why)}
@@ -68,9 +71,12 @@ func failure(m *miekg.Msg, err error) string {
 
 // exchange asks one server once: over UDP, over TCP when the reply was cut, and without
 // EDNS0 when the server does not understand it.
-func exchange(ctx context.Context, conf *resolvConf, server netip.AddrPort, k key) (*miekg.Msg, error) {
+func exchange(ctx context.Context, conf *resolvConf, server netip.AddrPort, k key, validated bool) (*miekg.Msg, error) {
 	q := new(miekg.Msg)
 	q.SetQuestion(miekg.Fqdn(k.name), k.qtype)
+	// It asks whether the answer is validated, without the signatures that DO would bring
+	// along, https://www.rfc-editor.org/rfc/rfc6840#section-5.7
+	q.AuthenticatedData = validated
 	q.SetEdns0(udpSize, false)
 	network := "udp"
 	if conf.useTCP {
@@ -150,7 +156,7 @@ func interpret(k key, m *miekg.Msg) answer {
 	for range maxCNAME {
 		rrs, low := records(m, name, k.qtype)
 		if len(rrs) > 0 {
-			return keepSmall(m, answer{rrs: rrs, ttl: min(ttl, low)})
+			return keepSmall(m, answer{rrs: rrs, owner: strings.ToLower(strings.TrimSuffix(name, ".")), ttl: min(ttl, low)})
 		}
 		alias, low := target(m, name)
 		if alias == "" {

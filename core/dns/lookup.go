@@ -19,6 +19,7 @@ type MX struct {
 	Host       string // lower case, without the final dot
 	Preference uint16
 	Addrs      []netip.Addr
+	Secure     bool // that it is one was validated; about its addresses this says nothing
 }
 
 // LookupMX gives the mail exchangers of a domain in the order of their preference, the
@@ -26,11 +27,11 @@ type MX struct {
 // domain does not exist or does not accept mail, a temporary one when no exchanger has an
 // address or the servers do not answer.
 func (r *Resolver) LookupMX(ctx context.Context, domain string) ([]MX, error) {
-	rrs, err := r.query(ctx, domain, miekg.TypeMX)
-	if err != nil && !(err.NotFound && err.Kind == Temporary) {
-		return nil, err
+	f := r.query(ctx, domain, miekg.TypeMX)
+	if f.err != nil && !(f.err.NotFound && f.err.Kind == Temporary) {
+		return nil, f.err
 	}
-	list, null := exchangers(rrs)
+	list, null := exchangers(f.rrs)
 	if null && len(list) == 0 {
 		// https://www.rfc-editor.org/rfc/rfc7505#section-3, and MX localhost, which is
 		// how domains said the same before.
@@ -38,6 +39,9 @@ func (r *Resolver) LookupMX(ctx context.Context, domain string) ([]MX, error) {
 	}
 	if len(list) == 0 {
 		list = []MX{{Host: strings.ToLower(strings.TrimSuffix(domain, "."))}}
+	}
+	for i := range list {
+		list[i].Secure = f.secure
 	}
 	if failed := r.resolveAll(ctx, list); failed != nil {
 		return nil, failed
@@ -145,12 +149,12 @@ func noAddress() *Error {
 }
 
 func (r *Resolver) addrs(ctx context.Context, name string, qtype uint16) ([]netip.Addr, *Error) {
-	rrs, err := r.query(ctx, name, qtype)
-	if err != nil {
-		return nil, err
+	f := r.query(ctx, name, qtype)
+	if f.err != nil {
+		return nil, f.err
 	}
 	var out []netip.Addr
-	for _, rr := range rrs {
+	for _, rr := range f.rrs {
 		if len(out) == maxAddrs/2 { // room for the other family
 			break
 		}
@@ -200,15 +204,15 @@ func (r *Resolver) LookupPTR(ctx context.Context, addr netip.Addr) (PTR, error) 
 	if e != nil {
 		return PTR{}, noDomain()
 	}
-	rrs, err := r.query(ctx, reverse, miekg.TypePTR)
-	if err != nil {
-		return PTR{}, err
+	f := r.query(ctx, reverse, miekg.TypePTR)
+	if f.err != nil {
+		return PTR{}, f.err
 	}
 	family := IPv6
 	if addr.Is4() {
 		family = IPv4
 	}
-	return r.confirm(ctx, addr, family, ptrNames(rrs))
+	return r.confirm(ctx, addr, family, ptrNames(f.rrs))
 }
 
 func ptrNames(rrs []miekg.RR) (names []string) {
