@@ -6,6 +6,8 @@
 // a word that OpenSSL does not know. The order of a list has no effect, because crypto/tls
 // has an order of its own. The suites of TLS 1.3 cannot be chosen: they are used whenever
 // that version is.
+//
+// It also tells whether the certificate of a server is the one that TLSA records ask for.
 package tlspolicy
 
 import (
