@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ func (c *checker) checkSetting(d *directive) {
 		for _, o := range d.options {
 			cfg.Bounce.ReturnFull = o.name
 		}
+	case "mta dane":
+		c.checkDANE(d)
 	case "mta max-deferred":
 		cfg.MTAMaxDeferred = c.count(w)
 	case "queue compression":
@@ -84,6 +87,24 @@ func (c *checker) checkQueueKeys(d *directive) {
 	}
 	if len(d.args) == 0 {
 		c.cfg.QueueKeys = []string{QueueKeyStdin}
+	}
+}
+
+// checkDANE takes the name servers that are trusted to validate.
+func (c *checker) checkDANE(d *directive) {
+	const most = 16
+	c.cfg.DANE = DANE{On: true}
+	for i, w := range d.args {
+		a, err := netip.ParseAddr(w.text)
+		switch {
+		case i >= most:
+			c.rep.errorf(w.pos, "", "more than %d name servers: remove some", most)
+			return
+		case err != nil || a.Zone() != "":
+			c.rep.errorf(w.pos, "", "%q is no IP address: write the address of a name server of resolv.conf(5)", w.text)
+		default:
+			c.cfg.DANE.Resolvers = append(c.cfg.DANE.Resolvers, a.Unmap())
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Pos is a place in a configuration file. Line and Column count from 1.
 type Pos struct {
@@ -29,6 +32,7 @@ type Config struct {
 	MaxMails       int // messages a session
 	Ciphers        string
 	MTAMaxDeferred int
+	DANE           DANE
 	MTALimits      []MTALimits // the first has no Domain and holds the defaults
 	MDA            MDALimits
 	Scheduler      SchedulerLimits
@@ -264,6 +268,14 @@ type Action struct {
 }
 
 // Relay holds the options of a relay action.
+// DANE says whether mail goes out under the rules of RFC 7672.
+type DANE struct {
+	On bool
+	// Resolvers are the name servers that are trusted to validate; those on loopback
+	// addresses when there are none.
+	Resolvers []netip.Addr
+}
+
 type Relay struct {
 	Helo        string
 	HeloSrc     string // table

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -106,6 +107,10 @@ func TestSettings(t *testing.T) {
 			func(c *Config) any { return c.Bounce }, Bounce{ReturnNone, 0, 30, 1000, 0}},
 		{"bounce return-full authenticated", func(c *Config) any { return c.Bounce.ReturnFull }, ReturnAuthenticated},
 		{"bounce warn-interval 0s", func(c *Config) any { return len(c.WarnIntervals) }, 0},
+		{"", func(c *Config) any { return c.DANE.On }, false},
+		{"mta dane", func(c *Config) any { return c.DANE }, DANE{On: true}},
+		{"mta dane 192.0.2.53 \"2001:db8::53\"", func(c *Config) any { return c.DANE },
+			DANE{true, []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}}},
 		{"mta max-deferred 7", func(c *Config) any { return c.MTAMaxDeferred }, 7},
 		{"queue schedule 5m, 15m,1h , 4h", func(c *Config) any { return c.Schedule },
 			[]time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour}},

@@ -41,6 +41,9 @@ const (
 	maxBodyMemory = "max-body-memory"
 )
 
+// dane is ours as well.
+const dane = "dane"
+
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
 const orTrusted = "or-trusted"
 
@@ -71,7 +74,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, schedule, maxBodyMemory, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{normalize, schedule, maxBodyMemory, dane, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {

@@ -18,6 +18,8 @@ ca corp cert "/ca"
 pki mail.example.org cert "/c" key "/k" dhe none
 mda limit max-session 50
 mda wrapper w "/bin/w"
+mta dane
+mta dane "127.0.0.1" "::1"
 mta max-deferred 100
 mta limit for domain example.org inet4
 mta limit inet6

@@ -179,7 +179,12 @@ func (p *parser) parseMDA(d *directive) {
 }
 
 func (p *parser) parseMTA(d *directive) {
-	switch p.oneOf("limit", "max-deferred") {
+	switch p.oneWord(dane, "limit", "max-deferred") {
+	case dane:
+		d.name = "mta dane"
+		for !p.failed && p.tok.kind == tString {
+			d.args = append(d.args, p.str("an address"))
+		}
 	case "max-deferred":
 		d.name = "mta max-deferred"
 		d.args = append(d.args, p.num("a number"))

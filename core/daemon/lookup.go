@@ -122,6 +122,7 @@ func srsCodec(c *config.SRS) *srs.Codec {
 func (l *lookupRole) activate() {
 	before := l.cfg.get(0)
 	l.cfg.add(l.next.Generation, l.next)
+	l.dns.Trust(dns.Trust{On: l.next.DANE.On, Addrs: l.next.DANE.Resolvers})
 	l.next = nil
 	if before != nil {
 		before.tables.Retire(retireAfter)
@@ -157,6 +158,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.dnsSlots, r, func() { l.mx(r) })
 	case r.Kind == kindHost && from == Dispatcher:
 		bounded(l.dnsSlots, r, func() { l.host(r) })
+	case r.Kind == kindTLSA && from == Dispatcher:
+		bounded(l.dnsSlots, r, func() { l.tlsa(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
 		bounded(l.authSlots, r, func() { l.auth(r) })
 	case r.Kind == kindSender && from == Dispatcher:

@@ -6,6 +6,8 @@ import (
 
 	"github.com/godwit-mta/godwit/core/dns"
 	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mta"
+	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
 // answer reads a question into q and replies what f finds out in time.
@@ -38,7 +40,7 @@ func (l *lookupRole) mx(r *ipc.Request) {
 		found, err := l.dns.LookupMX(ctx, req.Name)
 		reply := &mxReply{Error: toDNSError(err)}
 		for _, mx := range found {
-			reply.Hosts = append(reply.Hosts, mxHost{Name: mx.Host, Preference: mx.Preference, Addrs: mx.Addrs})
+			reply.Hosts = append(reply.Hosts, mxHost{Name: mx.Host, Preference: mx.Preference, Addrs: mx.Addrs, Secure: mx.Secure})
 		}
 		return reply
 	})
@@ -56,6 +58,18 @@ func (l *lookupRole) host(r *ipc.Request) {
 		}
 		addrs, err := l.dns.LookupHost(ctx, req.Name, family)
 		return &hostReply{Addrs: addrs, Error: toDNSError(err)}
+	})
+}
+
+func (l *lookupRole) tlsa(r *ipc.Request) {
+	var req tlsaRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		found, err := l.dns.LookupTLSA(ctx, req.Host, req.Port)
+		reply := &tlsaReply{TLSA: mta.TLSA{Base: found.Base, Owner: found.Owner, Reason: found.Reason}, Error: toDNSError(err)}
+		for _, t := range found.Records {
+			reply.TLSA.Records = append(reply.TLSA.Records, tlspolicy.Record(t))
+		}
+		return reply
 	})
 }
 

@@ -39,6 +39,7 @@ const (
 	kindPTR       // addrRequest; answer ptrReply
 	kindMX        // nameRequest; answer mxReply
 	kindHost      // nameRequest; answer hostReply
+	kindTLSA      // tlsaRequest; answer tlsaReply
 	kindAuth      // authRequest; answer foundReply
 	kindSender    // senderRequest; answer foundReply
 	kindAddrName  // addrNameRequest; answer foundReply
@@ -204,6 +205,18 @@ type mxHost struct {
 	Name       string
 	Preference uint16
 	Addrs      []netip.Addr
+	Secure     bool
+}
+
+// tlsaRequest asks for the validated TLSA records of a server.
+type tlsaRequest struct {
+	Host string
+	Port uint16
+}
+
+type tlsaReply struct {
+	TLSA  mta.TLSA
+	Error *dnsError
 }
 
 // dnsError is an error of a look-up that can travel.
@@ -463,6 +476,7 @@ type lookupConfig struct {
 	Interfaces   []netip.Addr
 	DaemonUser   string
 	SRS          config.SRS
+	DANE         config.DANE
 }
 
 type dispatcherConfig struct {
@@ -482,6 +496,7 @@ type dispatcherConfig struct {
 	MTALimits      []config.MTALimits
 	Interfaces     []netip.Addr
 	PausedSMTP     bool
+	DANE           bool
 }
 
 // addresses are what changed on the host while a configuration is in use. The sockets of

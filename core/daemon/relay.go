@@ -78,7 +78,7 @@ func (r *relayer) setLocal(addrs []netip.Addr) {
 // relay makes the options of an action.
 func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Relay, error) {
 	o := &a.Relay
-	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, Helo: o.Helo, MailFrom: o.MailFrom,
+	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, DANE: d.DANE, Helo: o.Helo, MailFrom: o.MailFrom,
 		Backup: o.Backup, BackupMX: o.BackupMX, Limits: s.limits[""]}
 	if o.Host != "" {
 		u, err := mta.ParseURL(o.Host)
@@ -327,7 +327,7 @@ func (l lookupResolver) MX(ctx context.Context, domain string) ([]mta.MXHost, er
 	}
 	hosts := make([]mta.MXHost, len(reply.Hosts))
 	for i, h := range reply.Hosts {
-		hosts[i] = mta.MXHost{Name: h.Name, Preference: h.Preference, Addrs: h.Addrs}
+		hosts[i] = mta.MXHost{Name: h.Name, Preference: h.Preference, Addrs: h.Addrs, Secure: h.Secure}
 	}
 	return hosts, reply.Error.err()
 }
@@ -338,6 +338,14 @@ func (l lookupResolver) Host(ctx context.Context, name string) ([]netip.Addr, er
 		return nil, err
 	}
 	return reply.Addrs, reply.Error.err()
+}
+
+func (l lookupResolver) TLSA(ctx context.Context, host string, port uint16) (mta.TLSA, error) {
+	var reply tlsaReply
+	if err := l.m.peers[Lookup].Call(ctx, kindTLSA, &tlsaRequest{host, port}, &reply); err != nil {
+		return mta.TLSA{}, err
+	}
+	return reply.TLSA, reply.Error.err()
 }
 
 // ptrTime is how long the name of a server is waited for: it is only for the log.

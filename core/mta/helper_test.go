@@ -37,6 +37,7 @@ type fakeResolver struct {
 	mx    map[string][]MXHost
 	hosts map[string][]netip.Addr
 	errs  map[string]error
+	tlsa  map[string]TLSA
 }
 
 func (f *fakeResolver) MX(_ context.Context, domain string) ([]MXHost, error) {
@@ -51,6 +52,16 @@ func (f *fakeResolver) Host(_ context.Context, name string) ([]netip.Addr, error
 		return nil, err
 	}
 	return f.hosts[name], nil
+}
+
+func (f *fakeResolver) TLSA(_ context.Context, host string, port uint16) (TLSA, error) {
+	if port != 25 {
+		return TLSA{Reason: "another port"}, nil
+	}
+	if err := f.errs["tlsa "+host]; err != nil {
+		return TLSA{}, err
+	}
+	return f.tlsa[host], nil
 }
 
 func (f *fakeResolver) PTR(context.Context, netip.Addr) string { return "ptr.example" }
@@ -132,7 +143,7 @@ type bench struct {
 
 func newBench(t testing.TB, change func(*Config)) *bench {
 	b := &bench{t: t, log: &logSink{}, results: make(chan envelope.Result, 1<<16),
-		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}},
+		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}, tlsa: map[string]TLSA{}},
 		net:      &fakeNet{to: map[netip.Addr]string{}}}
 	cfg := Config{Resolver: b.resolver, Dialer: b.net, Log: trace.New(b.log), Hostname: "us.example",
 		Results: func(rs []envelope.Result) {

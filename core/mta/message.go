@@ -70,6 +70,7 @@ type Relay struct {
 	RequireTLS   bool   // "tls": makes SMTP mandatory and verified
 	NoVerify     bool
 	Strict       bool        // for messages with REQUIRETLS: the server has to offer it
+	DANE         bool        // RFC 7672, for SMTP unless NoVerify is set
 	TLSConfig    *tls.Config // roots, certificates, versions, ciphers; nil is the default
 	Auth         *Credentials
 	Helo         string // "" is the host's name
@@ -132,6 +133,9 @@ func (r *Relay) key(domain string) string {
 	if r.Auth != nil {
 		sum := sha256.Sum256([]byte(r.Auth.User + "\x00" + r.Auth.Password))
 		k += "\x00auth" + string(sum[:])
+	}
+	if r.DANE {
+		k += "\x00dane"
 	}
 	if len(r.HeloBySource) > 0 {
 		k += fmt.Sprintf("\x00%v", r.HeloBySource) // fmt sorts maps

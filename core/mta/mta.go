@@ -18,6 +18,7 @@ type MXHost struct {
 	Name       string
 	Preference uint16
 	Addrs      []netip.Addr
+	Secure     bool // DNSSEC says that it is one
 }
 
 // Resolver looks names up. An error that has a method Temporary() bool which gives false is
@@ -26,6 +27,7 @@ type Resolver interface {
 	MX(ctx context.Context, domain string) ([]MXHost, error)
 	Host(ctx context.Context, name string) ([]netip.Addr, error)
 	PTR(ctx context.Context, addr netip.Addr) string // "" when there is no name
+	TLSA(ctx context.Context, host string, port uint16) (TLSA, error)
 }
 
 // Dialer connects. source is invalid when the system is to choose it.

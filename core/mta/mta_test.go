@@ -323,11 +323,11 @@ func TestWhatTheResolverSays(t *testing.T) {
 	b.resolver.errs["gone.example"] = lookupError{"Domain does not exist", false}
 	b.resolver.errs["broken.example"] = lookupError{"Temporary failure in MX lookup: SERVFAIL", true}
 	b.resolver.errs["odd.example"] = errors.New("ipc\nlost")
-	b.resolver.mx["self.example"] = []MXHost{{"US.example.", 10, []netip.Addr{addr1}}}
-	b.resolver.mx["address.example"] = []MXHost{{"mx.example", 10, []netip.Addr{addr1, addr2}}, {"worse.example", 20, []netip.Addr{addr3}}}
-	b.resolver.mx["better.example"] = []MXHost{{"best.example", 5, []netip.Addr{addr1}}, {"us.example", 10, nil}, {"other.example", 10, []netip.Addr{addr3}}}
+	b.resolver.mx["self.example"] = []MXHost{{"US.example.", 10, []netip.Addr{addr1}, false}}
+	b.resolver.mx["address.example"] = []MXHost{{"mx.example", 10, []netip.Addr{addr1, addr2}, false}, {"worse.example", 20, []netip.Addr{addr3}, false}}
+	b.resolver.mx["better.example"] = []MXHost{{"best.example", 5, []netip.Addr{addr1}, false}, {"us.example", 10, nil, false}, {"other.example", 10, []netip.Addr{addr3}, false}}
 	b.resolver.mx["empty.example"] = nil
-	b.resolver.mx["six.example"] = []MXHost{{"six.example", 10, []netip.Addr{addr3}}}
+	b.resolver.mx["six.example"] = []MXHost{{"six.example", 10, []netip.Addr{addr3}, false}}
 	b.net.to[addr1] = sinkAddr
 	tests := []struct {
 		domain string
@@ -362,8 +362,8 @@ func TestBackup(t *testing.T) {
 	b := newBench(t, nil)
 	s := &sink{}
 	b.net.to[addr1] = s.start(t, nil)
-	b.resolver.mx["example.com"] = []MXHost{{"primary.example", 10, []netip.Addr{addr1}},
-		{"backup.example", 20, []netip.Addr{addr2}}, {"worse.example", 30, []netip.Addr{addr3}}}
+	b.resolver.mx["example.com"] = []MXHost{{"primary.example", 10, []netip.Addr{addr1}, false},
+		{"backup.example", 20, []netip.Addr{addr2}, false}, {"worse.example", 30, []netip.Addr{addr3}, false}}
 	if r := b.one(&Relay{Name: "b", Backup: true, BackupMX: "backup.example"}, "x\n", "u@example.com"); r.Status != envelope.Delivered {
 		t.Errorf("%+v", r)
 	}

@@ -51,12 +51,13 @@ type opener struct {
 	smtps  bool // TLS from the first byte
 	noTLS  bool // a handshake failed before, and may be done without
 	secure bool
+	policy serverPolicy
 }
 
 // demand says whether TLS must be had and whether the certificate must be good.
 func (o *opener) demand() (required, verified bool, err error) {
 	means, _ := o.relay.URL.scheme().traits()
-	required = o.relay.RequireTLS || means.required
+	required = o.relay.RequireTLS || means.required || o.policy.required
 	if required && means.never {
 		return false, false, errPolicy
 	}
@@ -167,6 +168,7 @@ func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (n
 	cfg.ServerName = o.host
 	// A certificate that nobody demanded is not looked at: mail would otherwise go in clear.
 	cfg.InsecureSkipVerify = !verified
+	verified = o.policy.apply(cfg) || verified
 	ctx, cancel := context.WithTimeout(ctx, o.times.TLS)
 	defer cancel()
 	if err := conn.SetDeadline(time.Now().Add(o.times.TLS)); err != nil {
@@ -197,7 +199,11 @@ func (o *opener) logTLS(s tls.ConnectionState, verified bool) {
 	if verified {
 		result = "valid"
 	}
-	o.tr.Infof("mta cert-check result=%q fingerprint=\"SHA256:%x\"", result, sha256.Sum256(s.PeerCertificates[0].Raw))
+	by := ""
+	if o.policy.name != "" {
+		by = " policy=" + o.policy.name
+	}
+	o.tr.Infof("mta cert-check result=%q fingerprint=\"SHA256:%x\"%s", result, sha256.Sum256(s.PeerCertificates[0].Raw), by)
 }
 
 // cipherText gives VERSION:CIPHER:BITS.

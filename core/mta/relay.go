@@ -20,9 +20,10 @@ const (
 
 // target is an address of a server that takes the mail of a relay.
 type target struct {
-	host string
-	pref uint16
-	addr netip.Addr
+	host   string
+	pref   uint16
+	addr   netip.Addr
+	secure bool // host is sure to be a server of the destination
 }
 
 // relay is a destination: the tasks that wait for it, and its sessions.
@@ -47,6 +48,7 @@ type relay struct {
 	lastFate  fate                // why the last of them failed
 	most      int                 // sessions beyond which the server refused more,
 	mostUntil time.Time           // believed until then
+	policy    string              // of TLS with the server that was used last
 	timer     *time.Timer
 
 	taken   uint64      // tasks that sessions took
@@ -282,7 +284,7 @@ func order(list []MXHost, family string) (targets []target) {
 				continue
 			}
 			seen[a] = true
-			targets = append(targets, target{strings.TrimSuffix(strings.ToLower(h.Name), "."), h.Preference, a})
+			targets = append(targets, target{strings.TrimSuffix(strings.ToLower(h.Name), "."), h.Preference, a, h.Secure})
 		}
 	}
 	return targets

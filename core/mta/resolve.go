@@ -65,7 +65,7 @@ func (m *MTA) servers(ctx context.Context, opts *Relay, domain string) ([]MXHost
 			// The name of the configured host says nothing about the recipients: it is mended.
 			f.status, f.class, f.code = envelope.TempFail, 4, 403
 		}
-		return []MXHost{{Name: opts.URL.Host, Addrs: addrs}}, f
+		return []MXHost{{Name: opts.URL.Host, Addrs: addrs, Secure: true}}, f
 	}
 	if ip, ok := address.Literal(domain); ok {
 		return m.withoutUs(opts, []MXHost{{Name: ip.String(), Addrs: []netip.Addr{ip}}})

@@ -124,6 +124,10 @@ func (s *session) open() (peer, error) {
 	o := opener{relay: s.opts, times: s.m.times, host: s.choice.target.host, tr: s.tr}
 	means, _ := s.opts.URL.scheme().traits()
 	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
+	var err error
+	if o.policy, err = s.policy(); err != nil {
+		return nil, err
+	}
 	p, err := s.try(&o, s.dial)
 	required, _, _ := o.demand()
 	switch {
@@ -139,13 +143,14 @@ func (s *session) open() (peer, error) {
 		o.noTLS = true
 		p, err = s.try(&o, s.connect)
 	}
-	if err == nil {
-		s.origin.noDSN, s.origin.final = p.noDSN(), p.final()
-		if c, ok := p.(*client); ok {
-			s.obey(&c.ext)
-		}
+	if err != nil {
+		return nil, o.policy.blame(err)
 	}
-	return p, err
+	s.origin.noDSN, s.origin.final = p.noDSN(), p.final()
+	if c, ok := p.(*client); ok {
+		s.obey(&c.ext)
+	}
+	return p, nil
 }
 
 // obey keeps to what the server says about its limits (RFC 9422).
@@ -268,6 +273,10 @@ func (s *session) failed(err error) {
 		return
 	}
 	r.failed[s.choice.target.addr] = true
+	var demanded *policyError
+	if errors.As(err, &demanded) {
+		return // others who demand less may use the route
+	}
 	if s.choice.route.ready == 0 { // another relay may be using it well
 		m.disable(s.choice.route)
 	}
@@ -293,6 +302,9 @@ func openFate(err error) fate {
 		return unreachable("Network error on destination MXs: " + ioText(err))
 	}
 	f := unreachable(ioText(err))
+	if errors.Is(err, errUnsure) {
+		f.code = 403 // directory server failure
+	}
 	of := func(e error) bool { return errors.Is(err, e) }
 	switch { // RFC 3463 section 3.8
 	case slices.ContainsFunc([]error{errNoTLS, errTLSRefused, errNoAuth, errAuthMech, errAuthPlain, errPolicy}, of):

@@ -120,6 +120,7 @@ type RelayInfo struct {
 	Connections int
 	Last        time.Time // when the last connection began; zero: none did
 	Waiting     string    // what for: "", "mx" or "limits"
+	Policy      string    // of TLS with the server that was used last, and why; "" for none
 }
 
 func (r RelayInfo) String() string {
@@ -130,8 +131,12 @@ func (r RelayInfo) String() string {
 	if r.Waiting != "" {
 		wait = r.Waiting
 	}
-	return fmt.Sprintf("%s refcount=%d ntask=%d nconn=%d lastconn=%s timeout=- wait=%s",
+	s := fmt.Sprintf("%s refcount=%d ntask=%d nconn=%d lastconn=%s timeout=- wait=%s",
 		r.Name, r.Connections+1, r.Tasks, r.Connections, last, wait)
+	if r.Policy != "" {
+		s += " " + r.Policy
+	}
+	return s
 }
 
 // Relays gives the destinations that have work or connections, sorted by name.
@@ -140,7 +145,7 @@ func (m *MTA) Relays() []RelayInfo {
 	defer m.mu.Unlock()
 	out := make([]RelayInfo, 0, len(m.relays))
 	for _, r := range m.relays {
-		i := RelayInfo{Name: r.opts.describe(r.domain), Domain: r.domain, Tasks: len(r.tasks), Connections: r.conns, Last: r.last}
+		i := RelayInfo{Name: r.opts.describe(r.domain), Domain: r.domain, Tasks: len(r.tasks), Connections: r.conns, Last: r.last, Policy: r.policy}
 		switch {
 		case r.resolving:
 			i.Waiting = "mx"

@@ -43,7 +43,11 @@ func certificate(t testing.TB, names ...string) (tls.Certificate, *x509.CertPool
 }
 
 func (s *sink) startTLS(t testing.TB, cert tls.Certificate) string {
-	return s.start(t, func(srv *gosmtp.Server) { srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}} })
+	return s.startWith(t, &tls.Config{Certificates: []tls.Certificate{cert}})
+}
+
+func (s *sink) startWith(t testing.TB, c *tls.Config) string {
+	return s.start(t, func(srv *gosmtp.Server) { srv.TLSConfig = c })
 }
 
 func TestTLSPolicies(t *testing.T) {

@@ -1,0 +1,137 @@
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/godwit-mta/godwit/core/tlspolicy"
+)
+
+// policyTime bounds the look-ups before a connection.
+const policyTime = time.Minute
+
+// TLSA is what the validated TLSA records of a server say.
+type TLSA struct {
+	Records []tlspolicy.Record // none: the server has none
+	Base    string             // the name below which they are
+	Owner   string             // the name that the server's name is an alias of; may be empty
+	Reason  string             // why there are none, for the log
+}
+
+// serverPolicy is what is demanded of TLS with a server beyond what the action says.
+type serverPolicy struct {
+	name     string // "dane"; "" for none
+	title    string // for people
+	required bool
+	sni      string // the name to ask for, "" is the server's
+	dane     tlspolicy.DANE
+}
+
+// errUnsure means that it is not known what a server demands.
+var errUnsure = errors.New("TLS policy unknown")
+
+// policyError is a failure because of what the owner of a destination demands. It says nothing
+// about the route: others may demand less of it.
+type policyError struct {
+	title string
+	err   error
+}
+
+func (e *policyError) Error() string { return e.title + ": " + e.err.Error() }
+func (e *policyError) Unwrap() error { return e.err }
+
+// blame tells when a failure comes from the policy.
+func (p *serverPolicy) blame(err error) error {
+	of := func(e error) bool { return errors.Is(err, e) }
+	if p.name != "" && slices.ContainsFunc([]error{errNoTLS, errTLSRefused, errHandshake}, of) {
+		return &policyError{p.title, err}
+	}
+	return err
+}
+
+// apply sets the verification in c and reports whether there is one.
+func (p *serverPolicy) apply(c *tls.Config) bool {
+	if p.sni != "" {
+		c.ServerName = p.sni
+	}
+	if len(p.dane.Records) == 0 {
+		return false
+	}
+	dane := p.dane
+	c.InsecureSkipVerify = true // the records decide, not the authorities
+	c.VerifyConnection = func(s tls.ConnectionState) error {
+		if err := dane.Verify(s.PeerCertificates, time.Now()); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+		}
+		return nil
+	}
+	return true
+}
+
+// policy finds out what is demanded of the server of a session. On an error it must not be used.
+func (s *session) policy() (serverPolicy, error) {
+	p, reason, err := s.lookupPolicy()
+	if err != nil {
+		return p, err
+	}
+	text := ""
+	switch host := s.choice.target.host; {
+	case p.name != "":
+		text = fmt.Sprintf("tls=%s host=%s reason=%q", p.name, host, reason)
+		s.tr.Infof("mta tls-policy policy=%s host=%s reason=%q", p.name, host, reason)
+	case reason != "":
+		text = fmt.Sprintf("tls=- host=%s reason=%q", host, reason)
+		s.m.cfg.Log.Debugf("mta tls-policy policy=none host=%s reason=%q", host, reason)
+	}
+	s.m.mu.Lock()
+	s.r.policy = text
+	s.m.mu.Unlock()
+	return p, nil
+}
+
+// lookupPolicy gives the policy and the reason for it, or for none.
+func (s *session) lookupPolicy() (p serverPolicy, reason string, err error) {
+	t := s.choice.target
+	_, literal := netip.ParseAddr(t.host)
+	if !s.opts.DANE || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || literal == nil {
+		return p, "", nil
+	}
+	if !t.secure {
+		return p, "MX records are not validated", nil
+	}
+	ctx, cancel := context.WithTimeout(s.m.ctx, policyTime)
+	defer cancel()
+	found, err := s.m.cfg.Resolver.TLSA(ctx, t.host, s.opts.URL.port(false))
+	if err != nil {
+		// https://www.rfc-editor.org/rfc/rfc7672#section-2.1.2
+		return p, "", &policyError{"DANE", fmt.Errorf("%w: %s", errUnsure, clean(err.Error()))}
+	}
+	if len(found.Records) == 0 {
+		return p, found.Reason, nil
+	}
+	return danePolicy(&found, t.host, s.r.domain), fmt.Sprintf("%d TLSA records", len(found.Records)), nil
+}
+
+// danePolicy is what TLSA records demand of a server of a domain, "" if the server was
+// configured.
+func danePolicy(found *TLSA, host, domain string) serverPolicy {
+	p := serverPolicy{name: "dane", title: "DANE", required: true, sni: found.Base}
+	d := tlspolicy.DANE{Records: found.Records}
+	if len(d.Usable()) == 0 { // https://www.rfc-editor.org/rfc/rfc7672#section-2.2
+		p.name, p.title = "dane-unusable", "DANE (TLSA records unusable)"
+		return p
+	}
+	// https://www.rfc-editor.org/rfc/rfc7672#section-3.2.3
+	for _, name := range []string{found.Base, host, found.Owner, domain} {
+		if name != "" && !slices.Contains(d.Names, name) {
+			d.Names = append(d.Names, name)
+		}
+	}
+	p.dane = d
+	return p
+}
