@@ -135,3 +135,47 @@ func TestNoticeFlags(t *testing.T) {
 		}
 	}
 }
+
+// A message with REQUIRETLS passes through two servers of ours and is marked at the end; when
+// the next one has a certificate that is not trusted it goes back.
+func TestRequireTLSToTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	pool := makeCert(t, dir)
+	loopbackCert(t, dir)
+	_, clear := startSink(t, nil)
+	last := start(t, fmt.Sprintf(`
+pki hop.example.org cert "%[1]s/hop.pem"
+pki hop.example.org key "%[1]s/hop.key"
+listen on 127.0.0.1 port PORT tls pki hop.example.org
+action "local" maildir userbase <people>
+action "stuck" relay host "smtp://127.0.0.1:%[2]d"
+match from any for domain "stuck.example" action "stuck"
+match from any for any action "local"
+`, dir, clear))
+	first := start(t, fmt.Sprintf(`
+pki mx.example.org cert "%[1]s/cert.pem"
+pki mx.example.org key "%[1]s/key.pem"
+ca hop cert "%[1]s/hop.pem"
+listen on 127.0.0.1 port PORT tls pki mx.example.org
+action "local" maildir userbase <people>
+action "trusted" relay host "smtp://%[2]s" ca hop
+action "stranger" relay host "smtp://%[2]s" tls no-verify
+match from any for domain "example.org" action "local"
+match from any for domain "trusted.example" action "trusted"
+match from any for domain "stuck.example" action "trusted"
+match from any for any action "stranger"
+`, dir, last.addr))
+	c := first.dialTLS(&tls.Config{ServerName: "mx.example.org", RootCAs: pool})
+	required := &gosmtp.MailOptions{RequireTLS: true}
+	submit(t, c, "joe@example.org", "joe@trusted.example", required, nil, "Subject: safe\r\n\r\n")
+	first.log.wait(t, 0, `mta delivery .* to=<joe@trusted.example> .* result="Ok"`)
+	last.log.wait(t, 0, `mda delivery .* to=<joe@trusted.example> .* result=Ok`)
+	submit(t, c, "joe@example.org", "joe@stranger.example", required, nil, "Subject: unsafe\r\n\r\n")
+	first.log.wait(t, 0, `mta delivery .* to=<joe@stranger.example> .* result="PermFail"`)
+	first.log.wait(t, 0, `mda delivery .* from=<> to=<joe@example.org> .* result=Ok`)
+	if got := first.maildir("joe"); len(got) != 1 || !strings.Contains(got[0], "Status: 5.7.30") || !strings.Contains(got[0], "certificate not valid") {
+		t.Errorf("notices: %q", got)
+	}
+	submit(t, c, "joe@example.org", "joe@stuck.example", required, nil, "Subject: marked\r\n\r\n")
+	last.log.wait(t, 0, `mta delivery .* to=<joe@stuck.example> .* result="PermFail" stat="TLS required but not supported`)
+}
