@@ -179,3 +179,36 @@ match from any for any action "stranger"
 	submit(t, c, "joe@example.org", "joe@stuck.example", required, nil, "Subject: marked\r\n\r\n")
 	last.log.wait(t, 0, `mta delivery .* to=<joe@stuck.example> .* result="PermFail" stat="TLS required but not supported`)
 }
+
+// Names in UTF-8 are aliases, virtual addresses and users of expansion like others; domains are
+// looked up as A-labels.
+func TestInternationalNames(t *testing.T) {
+	dir := t.TempDir()
+	pool := makeCert(t, dir)
+	l := start(t, fmt.Sprintf(`
+pki mx.example.org cert "%[1]s/cert.pem"
+pki mx.example.org key "%[1]s/key.pem"
+table aliases { "jürgen" = joe }
+table users { "用户@xn--bcher-kva.example" = joe, "@xn--bcher-kva.example" = "jürgen@example.org" }
+listen on 127.0.0.1 port PORT tls pki mx.example.org
+action "local" maildir userbase <people> alias <aliases>
+action "virtual" maildir userbase <people> virtual <users>
+match from any for domain "example.org" action "local"
+match from any for domain "xn--bcher-kva.example" action "virtual"
+`, dir))
+	c := l.dialTLS(&tls.Config{ServerName: "mx.example.org", RootCAs: pool})
+	for _, to := range []string{"jürgen@example.org", "用户@bücher.example", "用户@xn--bcher-kva.example", "wer@Bücher.example"} {
+		from := l.log.len()
+		submit(t, c, "ann@example.net", to, &gosmtp.MailOptions{UTF8: true}, nil, "Subject: x\r\n\r\n")
+		l.log.wait(t, from, `mda delivery .* user=joe .* result=Ok`)
+	}
+	if err := c.Mail("ann@example.net", &gosmtp.MailOptions{UTF8: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Rcpt("niemand@example.org", nil); code(err) != 550 {
+		t.Error(err)
+	}
+	if err := c.Rcpt("größe@example.org", nil); code(err) != 550 {
+		t.Error(err)
+	}
+}
