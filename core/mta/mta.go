@@ -118,10 +118,6 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 	}
 	m.sweep(time.Now())
 	if msg.RequireTLS && !msg.Sender.Null() { // https://www.rfc-editor.org/rfc/rfc8689#section-5
-		if opts.URL.Host == "" {
-			m.refuse(msg, opts, strictFate("REQUIRETLS: the mail exchangers of a domain cannot be validated"))
-			return
-		}
 		opts = opts.strict()
 	}
 	if opts.URL.Host != "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
 // recorder keeps the commands that a scripted server got.
@@ -127,7 +128,7 @@ func TestOriginalOf(t *testing.T) {
 
 // REQUIRETLS is obeyed or the message fails for good; other messages are not held up.
 func TestRequireTLS(t *testing.T) {
-	good, pool := certificate(t, "next.example")
+	good, pool := certificate(t, "next.example", "mx1.example")
 	other, _ := certificate(t, "other.example")
 	with := func(offer bool, cert *tls.Certificate) func(*gosmtp.Server) {
 		return func(srv *gosmtp.Server) {
@@ -149,6 +150,9 @@ func TestRequireTLS(t *testing.T) {
 		status envelope.Status
 		text   string
 	}{
+		{"mail exchangers of DNSSEC", &Relay{Name: "s", TLSConfig: roots}, with(true, &good), false, envelope.Delivered, ""},
+		{"mail exchangers of DNSSEC, not offered", &Relay{Name: "s", TLSConfig: roots}, with(false, &good), false, envelope.PermFail, "REQUIRETLS not supported"},
+		{"mail exchangers of DNSSEC with DANE", &Relay{Name: "s", DANE: true}, with(true, &good), false, envelope.Delivered, ""},
 		{"all there", named(SMTP), with(true, &good), false, envelope.Delivered, ""},
 		{"the action does not verify", &Relay{Name: "s", URL: URL{Host: "next.example"}, TLSConfig: roots, RequireTLS: true, NoVerify: true},
 			with(true, &other), false, envelope.PermFail, "certificate not valid"},
@@ -157,7 +161,7 @@ func TestRequireTLS(t *testing.T) {
 		{"bad certificate", named(SMTPTLS), with(true, &other), false, envelope.PermFail, "certificate not valid"},
 		{"TLS forbidden", named(SMTPNoTLS), with(true, &good), false, envelope.PermFail, "both required and forbidden"},
 		{"LMTP", named(LMTP), with(true, &good), false, envelope.PermFail, "both required and forbidden"},
-		{"mail exchangers", &Relay{Name: "s", TLSConfig: roots}, with(true, &good), false, envelope.PermFail, "cannot be validated"},
+		{"mail exchangers", &Relay{Name: "s", TLSConfig: roots}, with(true, &good), false, envelope.PermFail, "not validated"},
 		{"notice", named(SMTP), with(false, nil), true, envelope.Delivered, ""},
 		{"notice where it can be", named(SMTP), with(true, &good), true, envelope.Delivered, ""},
 	} {
@@ -167,6 +171,12 @@ func TestRequireTLS(t *testing.T) {
 			b.resolver.hosts["next.example"] = append(b.resolver.hosts["next.example"], addr1)
 			b.domain("example.com", s.start(t, v.server))
 			msg := b.message("A: b\n\nx\n", "u@example.com")
+			if strings.Contains(v.name, "DNSSEC") {
+				b.secure("example.com")
+			}
+			if strings.Contains(v.name, "DANE") {
+				b.resolver.tlsa["mx1.example"] = TLSA{Records: []tlspolicy.Record{daneEE(t, good)}, Base: "mx1.example"}
+			}
 			if msg.RequireTLS = true; v.null {
 				msg.Sender = address.Address{}
 			}

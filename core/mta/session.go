@@ -124,6 +124,9 @@ func (s *session) open() (peer, error) {
 	o := opener{relay: s.opts, times: s.m.times, host: s.choice.target.host, tr: s.tr}
 	means, _ := s.opts.URL.scheme().traits()
 	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
+	if s.opts.Strict && !s.choice.target.secure {
+		return nil, strictError{errNotValidated}
+	}
 	var err error
 	if o.policy, err = s.policy(); err != nil {
 		return nil, err
