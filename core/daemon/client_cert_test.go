@@ -177,6 +177,10 @@ func TestAuthoritiesNeeded(t *testing.T) {
 	if pool, err := s.clientCAs(""); err != nil || pool == nil {
 		t.Errorf("the system's: %v", err)
 	}
+	s.CAs = []namedPEM{{"corp", []byte("rubbish\n")}}
+	if _, err := s.clientCAs("corp"); err == nil || !strings.Contains(err.Error(), `ca "corp": no certificate in the file`) {
+		t.Errorf("a file without any: %v", err)
+	}
 }
 
 // TestTLSCounters: encrypted sessions are counted as long as they last.

@@ -112,7 +112,7 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 		}
 	}
 	for _, ca := range cfg.CAs {
-		pem, err := readPEM(ca.File)
+		pem, err := readCA(ca.File)
 		if err != nil {
 			return nil, fmt.Errorf("ca %s: %w", ca.Name, err)
 		}

@@ -32,7 +32,7 @@ func CheckFiles(cfg *config.Config) []config.Warning {
 		}
 	}
 	for _, ca := range cfg.CAs {
-		if _, err := readPEM(ca.File); err != nil {
+		if _, err := readCA(ca.File); err != nil {
 			warn(ca.Pos, fmt.Errorf("ca %s: %w", ca.Name, err))
 		}
 	}

@@ -34,6 +34,7 @@ action a mbox alias <list>
 action b mbox alias <map>
 match from src <none> action a
 match for domain regex { "[" } action b
+ca empty cert "OPEN"
 `)
 	cfg, _, err := config.Parse("smtpd.conf", []byte(text), nil, nil, config.Environment{Hostname: "x"})
 	if err != nil {
@@ -44,7 +45,7 @@ match for domain regex { "[" } action b
 		got = append(got, w.String())
 	}
 	want := []struct{ place, about string }{
-		{"1:1", "none: no such file"}, {"2:1", "insecure permissions"}, {"3:1", "ca corp: open"},
+		{"1:1", "none: no such file"}, {"2:1", "insecure permissions"}, {"3:1", "ca corp: open"}, {"13:1", "ca empty: "},
 		{"6:7", "broken:2"}, {"7:7", "none: no such file"}, {"8:1", "needs a mapping"},
 		{"9:1", "needs a mapping"}, {"12:1", "["},
 	}

@@ -29,6 +29,15 @@ func readPEM(path string) ([]byte, error) {
 	return b, err
 }
 
+// readCA reads the certificates of authorities.
+func readCA(path string) ([]byte, error) {
+	b, err := readPEM(path)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(b) {
+		err = fmt.Errorf("%s: no certificate in the file", path)
+	}
+	return b, err
+}
+
 func decodeKeyPEM(b []byte) ([]byte, error) {
 	for {
 		block, rest := pem.Decode(b)
