@@ -290,6 +290,21 @@ func (discard) Message(b *Body) error                    { _, err := b.WriteTo(i
 
 // BenchmarkIdle reports what a session costs that waits for a command.
 func BenchmarkIdle(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkIdle(b, &Config{Hostname: "mx"}, func(s *session) io.ReadWriter { return s }) })
+	// A client costs what it keeps; it is the same in each case.
+	b.Run("tls", func(b *testing.B) {
+		benchmarkIdle(b, &Config{Hostname: "mx", TLSConfig: testTLS(b)}, func(s *session) io.ReadWriter {
+			r := bufio.NewReaderSize(s, 16)
+			send(b, s, "EHLO c.example\r\n")
+			readLine(b, r, "250 ")
+			send(b, s, "STARTTLS\r\n")
+			readLine(b, r, "220 ")
+			return tls.Client(s, &tls.Config{InsecureSkipVerify: true})
+		})
+	})
+}
+
+func benchmarkIdle(b *testing.B, cfg *Config, secure func(*session) io.ReadWriter) {
 	const n = 500
 	var before, after runtime.MemStats
 	for b.Loop() {
@@ -297,10 +312,11 @@ func BenchmarkIdle(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		all := make([]*session, n)
 		for i := range all {
-			all[i] = start(b, context.Background(), &Config{Hostname: "mx"}, discard{}, testPeer())
+			all[i] = start(b, context.Background(), cfg, discard{}, testPeer())
 			banner(b, all[i])
-			r := bufio.NewReaderSize(all[i], 16)
-			send(b, all[i], "EHLO c.example\r\n")
+			conn := secure(all[i])
+			r := bufio.NewReaderSize(conn, 16)
+			send(b, conn, "EHLO c.example\r\n")
 			readLine(b, r, "250 ")
 		}
 		runtime.GC()
