@@ -15,7 +15,7 @@ var layers = []string{"platform", "compat", "core", "cmd"}
 // protocolPackages can be used and tested without a process; processPackages are what they
 // must not know.
 var (
-	protocolPackages = []string{"core/smtp", "core/filter", "core/dns", "core/mda", "core/mta", "core/bounce"}
+	protocolPackages = []string{"core/smtp", "core/filter", "core/dns", "core/mda", "core/mta", "core/bounce", "core/proxy"}
 	processPackages  = []string{"core/ipc", "core/daemon", "core/control", "core/config"}
 )
 
