@@ -290,7 +290,9 @@ func (discard) Message(b *Body) error                    { _, err := b.WriteTo(i
 
 // BenchmarkIdle reports what a session costs that waits for a command.
 func BenchmarkIdle(b *testing.B) {
-	b.Run("plain", func(b *testing.B) { benchmarkIdle(b, &Config{Hostname: "mx"}, func(s *session) io.ReadWriter { return s }) })
+	b.Run("plain", func(b *testing.B) {
+		benchmarkIdle(b, &Config{Hostname: "mx"}, func(s *session) io.ReadWriter { return s })
+	})
 	// A client costs what it keeps; it is the same in each case.
 	b.Run("tls", func(b *testing.B) {
 		benchmarkIdle(b, &Config{Hostname: "mx", TLSConfig: testTLS(b)}, func(s *session) io.ReadWriter {
