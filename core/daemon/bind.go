@@ -16,7 +16,7 @@ import (
 // and go, so that no client finds the door shut.
 type bindings struct {
 	control *net.UnixListener
-	smtp    map[netip.AddrPort]*net.TCPListener
+	smtp    map[netip.AddrPort]*netif.Socket
 	now     binding
 }
 
@@ -33,7 +33,7 @@ type binding struct {
 // waits reports whether something of the configuration is not there yet.
 func (b *binding) waits() bool { return len(b.missing)+len(b.unready)+len(b.others) > 0 }
 
-func newBindings() *bindings { return &bindings{smtp: make(map[netip.AddrPort]*net.TCPListener)} }
+func newBindings() *bindings { return &bindings{smtp: make(map[netip.AddrPort]*netif.Socket)} }
 
 // openControl makes the control socket, unless somebody answers on it already.
 func (b *bindings) openControl(path string) error {
@@ -141,13 +141,16 @@ func (b *bindings) inTheWay(plan *listenPlan) (addrs []netip.AddrPort) {
 	return addrs
 }
 
-func listen(addr netip.AddrPort, zones map[string]int) (*net.TCPListener, error) {
+func listen(addr netip.AddrPort, zones map[string]int) (*netif.Socket, error) {
 	l, err := netif.Listen(addr, zones[addr.Addr().Zone()])
+	if err == nil {
+		return netif.Hold(l)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		err = op.Err
 	}
-	return l, err
+	return nil, err
 }
 
 // discard closes sockets that are not used after all.
