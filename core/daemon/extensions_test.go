@@ -3,12 +3,15 @@ package daemon
 import (
 	"crypto/tls"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
 )
 
@@ -210,5 +213,48 @@ match from any for domain "xn--bcher-kva.example" action "virtual"
 	}
 	if err := c.Rcpt("größe@example.org", nil); code(err) != 550 {
 		t.Error(err)
+	}
+}
+
+// The field marks all envelopes of a message, unless the client said REQUIRETLS.
+func TestTLSOptional(t *testing.T) {
+	dir := t.TempDir()
+	pool := makeCert(t, dir)
+	l := start(t, fmt.Sprintf(`
+pki mx.example.org cert "%[1]s/cert.pem"
+pki mx.example.org key "%[1]s/key.pem"
+listen on 127.0.0.1 port PORT tls pki mx.example.org
+action "out" relay host "smtp://127.0.0.1:1"
+match from any for any action "out"
+`, dir))
+	if err := l.ask(control.Request{Op: control.PauseMTA}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := l.dialTLS(&tls.Config{ServerName: "mx.example.org", RootCAs: pool})
+	submit(t, c, "a@example.net", "marked@b.example", nil, nil, "TLS-Required: No\r\n\r\n")
+	submit(t, c, "a@example.net", "required@b.example", &gosmtp.MailOptions{RequireTLS: true}, nil, "TLS-Required: No\r\n\r\n")
+	submit(t, c, "a@example.net", "plain@b.example", nil, nil, "Subject: x\r\n\r\nTLS-Required: No\r\n")
+	if err := l.stop(); err != nil { // after that all lies in files
+		t.Fatal(err)
+	}
+	got := make(map[string]envelope.Flags)
+	files, _ := filepath.Glob(filepath.Join(l.dir, "spool", "queue", "*", "*", "*"))
+	for _, name := range files {
+		id, err := envelope.ParseID(filepath.Base(name))
+		if err != nil {
+			continue // the message
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := envelope.Parse(id, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[e.Dest.Local] = e.Flags & (envelope.TLSOptional | envelope.RequireTLS)
+	}
+	if len(got) != 3 || got["marked"] != envelope.TLSOptional || got["required"] != envelope.RequireTLS || got["plain"] != 0 {
+		t.Errorf("%v in %q", got, files)
 	}
 }

@@ -329,6 +329,8 @@ type commitRequest struct {
 	Envelopes int
 	Body      []byte
 	Size      int64
+	// TLSOptional: its header says so.
+	TLSOptional bool
 }
 
 // commitReply names the envelopes in the order of the RCPTs, the last one of each.

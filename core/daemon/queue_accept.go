@@ -243,6 +243,11 @@ type beginner interface {
 
 // accept commits a complete message and answers when it is durable.
 func (q *queueRole) accept(r *ipc.Request, req *commitRequest, t *transaction) {
+	if req.TLSOptional { // https://www.rfc-editor.org/rfc/rfc8689#section-4.1
+		for _, e := range t.envelopes {
+			e.Flags |= envelope.TLSOptional
+		}
+	}
 	if len(t.envelopes) == 0 || len(t.envelopes) != req.Envelopes {
 		q.running.Go(func() { q.store.Release(req.Message) })
 		r.Reply(&commitReply{Error: "wrong number of envelopes"})

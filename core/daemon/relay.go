@@ -199,7 +199,8 @@ func (r *relayer) submit(cfg *relaySettings, opts *mta.Relay, t *relayTask) {
 func (t *relayTask) message() *mta.Message {
 	first := t.Envelopes[0]
 	m := &mta.Message{ID: first.ID.Message(), Sender: t.Sender, EnvID: first.EnvID, Ret: first.Ret,
-		UTF8: first.Flags&envelope.SMTPUTF8 != 0, RequireTLS: first.Flags&envelope.RequireTLS != 0}
+		UTF8: first.Flags&envelope.SMTPUTF8 != 0, RequireTLS: first.Flags&envelope.RequireTLS != 0,
+		TLSOptional: first.Flags&envelope.TLSOptional != 0}
 	for _, e := range t.Envelopes {
 		m.Recipients = append(m.Recipients, mta.Recipient{ID: e.ID, Dest: e.Dest, Rcpt: e.Rcpt, Notify: e.Notify,
 			ORcpt: e.ORcpt, Created: e.Created})

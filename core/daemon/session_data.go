@@ -31,7 +31,7 @@ func (s *mailSession) Message(body *smtp.Body) error {
 		return err
 	}
 	text := s.prefix(start, h)
-	req := commitRequest{Message: s.id, Envelopes: s.envelopes}
+	req := commitRequest{Message: s.id, Envelopes: s.envelopes, TLSOptional: h.TLSOptional && !s.options.RequireTLS}
 	if whole && len(text) <= smallMessage+maxAdded {
 		req.Body, req.Size = text, int64(len(text))
 	} else if req.Size, err = s.stream(text, body); err != nil {

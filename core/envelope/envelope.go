@@ -83,7 +83,7 @@ const (
 type Flags uint8
 
 // The flags, written in the queue files as "authenticated bounce internal tls suspend smtputf8
-// requiretls".
+// requiretls tls-optional".
 const (
 	Authenticated Flags = 1 << iota // the session was authenticated or local
 	BounceMessage                   // the message is itself a notice
@@ -92,6 +92,7 @@ const (
 	Suspended                       // not to be tried until somebody says otherwise
 	SMTPUTF8                        // the message came with SMTPUTF8 (RFC 6531)
 	RequireTLS                      // it must not travel without verified TLS (RFC 8689)
+	TLSOptional                     // its header says TLS-Required: No
 )
 
 // Notify is the NOTIFY parameter of RFC 3461 section 4.1 as a bit mask.

@@ -29,7 +29,7 @@ var flagNames = [...]struct {
 	flag Flags
 	name string
 }{{Authenticated, "authenticated"}, {BounceMessage, "bounce"}, {Internal, "internal"}, {TLS, "tls"}, {Suspended, "suspend"},
-	{SMTPUTF8, "smtputf8"}, {RequireTLS, "requiretls"}}
+	{SMTPUTF8, "smtputf8"}, {RequireTLS, "requiretls"}, {TLSOptional, "tls-optional"}}
 
 func (t Type) String() string {
 	if int(t) < len(typeNames) {

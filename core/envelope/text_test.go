@@ -16,7 +16,7 @@ func full() *Envelope {
 		Helo: "client", Hostname: "client.example.net", Username: "joe", Sockaddr: "[2001:db8::1]",
 		Sender: address.Address{Local: "a b", Domain: "example.net"}, Rcpt: address.Address{Local: "r", Domain: "example.com"},
 		Dest: address.Address{Local: "dest"}, Created: time.Unix(1700000000, 0), LastTry: time.Unix(1700000100, 0),
-		LastBounce: time.Unix(1700000200, 0), TTL: 4 * 24 * time.Hour, Retry: 3, Flags: Authenticated | Internal | TLS | SMTPUTF8 | RequireTLS,
+		LastBounce: time.Unix(1700000200, 0), TTL: 4 * 24 * time.Hour, Retry: 3, Flags: Authenticated | Internal | TLS | SMTPUTF8 | RequireTLS | TLSOptional,
 		Notify: NotifyFailure | NotifyDelay, Ret: "HDRS", EnvID: "QQ314159", ORcpt: "rfc822;r@example.com",
 		ErrorLine: "451 4.7.1 try: later", EscClass: 4, EscCode: 701, MDAUser: "joe", MDASubaddress: "list", MDAExec: "|cat >x",
 		BounceType: BounceDelayed, BounceTTL: time.Hour, BounceDelay: 4 * time.Hour,

@@ -26,7 +26,8 @@ type Header struct {
 	HasDate      bool
 	HasMessageID bool
 	HasFrom      bool
-	Received     int // number of Received fields
+	TLSOptional  bool // TLS-Required: No (RFC 8689 section 3)
+	Received     int  // number of Received fields
 }
 
 // Scan reads the header section at the beginning of b; whole says that b is the whole
@@ -80,6 +81,9 @@ func (h *Header) line(line []byte) error {
 		h.HasMessageID = true
 	case is(name, "From"):
 		h.HasFrom = true
+	case is(name, "TLS-Required"):
+		_, value, _ := bytes.Cut(line, []byte{':'})
+		h.TLSOptional = is(bytes.TrimSpace(value), "No")
 	}
 	return nil
 }

@@ -18,6 +18,8 @@ func TestScan(t *testing.T) {
 		{"plain", "Subject: r\nFrom: a@b\n\nbody\n", Header{Len: 21, Complete: true, HasFrom: true}, nil},
 		{"all", "date: x\nMESSAGE-ID : y\nBcc: z\nFrom:\n\n", Header{Len: 36, Complete: true, HasDate: true,
 			HasMessageID: true, HasFrom: true}, nil},
+		{"TLS-Required", "tls-required : nO\t\n\nTLS-Required: x\n", Header{Len: 19, Complete: true, TLSOptional: true}, nil},
+		{"TLS-Required otherwise", "TLS-Required: No, no\nX-TLS-Required: No\n\n", Header{Len: 40, Complete: true}, nil},
 		{"empty", "", Header{Complete: true}, nil},
 		{"blank first", "\nbody\n", Header{Complete: true}, nil},
 		{"headers only", "Subject: r\n", Header{Len: 11, Complete: true}, nil},

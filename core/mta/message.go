@@ -25,8 +25,10 @@ type Message struct {
 	Ret        string // "", "FULL" or "HDRS"
 	UTF8       bool   // it came with SMTPUTF8
 	RequireTLS bool   // it came with REQUIRETLS
-	Recipients []Recipient
-	Close      func() // called once when the body is not needed any more; may be nil; must not call the MTA
+	// TLSOptional: its sender wants it sent whatever the destination demands of TLS.
+	TLSOptional bool
+	Recipients  []Recipient
+	Close       func() // called once when the body is not needed any more; may be nil; must not call the MTA
 
 	open atomic.Int64 // recipients without a result
 

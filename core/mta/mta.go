@@ -119,6 +119,10 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 	m.sweep(time.Now())
 	if msg.RequireTLS && !msg.Sender.Null() { // https://www.rfc-editor.org/rfc/rfc8689#section-5
 		opts = opts.strict()
+	} else if msg.TLSOptional && opts.DANE { // https://www.rfc-editor.org/rfc/rfc8689#section-4.2.2
+		own := *opts
+		own.DANE = false
+		opts = &own
 	}
 	if opts.URL.Host != "" {
 		m.enqueue(opts, "", msg, msg.Recipients)

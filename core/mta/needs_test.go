@@ -237,3 +237,30 @@ func TestServerLimits(t *testing.T) {
 		}
 	}
 }
+
+// TLS-Required: No has no regard to DANE, but to what the action says, and not beside REQUIRETLS.
+func TestTLSOptional(t *testing.T) {
+	cert, pool := certificate(t, "mx1.example")
+	other, _ := certificate(t, "mx1.example")
+	for _, v := range []struct {
+		relay    Relay
+		required bool
+		status   envelope.Status
+	}{
+		{Relay{DANE: true}, false, envelope.Delivered},
+		{Relay{DANE: true, RequireTLS: true}, false, envelope.TempFail},
+		{Relay{DANE: true, RequireTLS: true, TLSConfig: &tls.Config{RootCAs: pool}}, false, envelope.Delivered},
+		{Relay{DANE: true}, true, envelope.PermFail},
+	} {
+		b := newBench(t, nil)
+		b.domain("example.com", (&sink{}).startTLS(t, cert))
+		b.secure("example.com")
+		b.resolver.tlsa["mx1.example"] = TLSA{Records: []tlspolicy.Record{daneEE(t, other)}, Base: "mx1.example"}
+		msg := b.message("TLS-Required: No\n\nx\n", "u@example.com")
+		msg.TLSOptional, msg.RequireTLS = true, v.required
+		b.Submit(msg, &v.relay)
+		if r := b.wait(1)[msg.Recipients[0].ID]; r.Status != v.status {
+			t.Errorf("%+v: %+v", v, r)
+		}
+	}
+}
