@@ -226,3 +226,36 @@ match from any for any action "local"
 		}
 	}
 }
+
+// TestClientCertificateResumed: a session that is resumed is still that of the certificate.
+func TestClientCertificateResumed(t *testing.T) {
+	ca, dir := newIssuer(t), t.TempDir()
+	ca.files(dir, "mx", ca.sign(&x509.Certificate{DNSNames: []string{"mx.example.org"}}))
+	l := start(t, `ca "corp" cert "`+ca.file+`"
+pki mx.example.org cert "`+dir+`/mx.pem" key "`+dir+`/mx.key"
+listen on 127.0.0.1 port PORT smtps verify ca "corp" pki mx.example.org
+action "local" maildir userbase <people>
+match from any for any action "local"
+`)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		config := &tls.Config{ServerName: "mx.example.org", RootCAs: ca.pool(), MaxVersion: version, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+			Certificates: []tls.Certificate{ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "client.test"}})}}
+		for _, resumed := range []bool{false, true} {
+			from := l.log.len()
+			c, err := gosmtp.DialTLS(l.addr, config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Noop(); err != nil {
+				t.Fatal(err)
+			}
+			if state, _ := c.TLSConnectionState(); state.DidResume != resumed {
+				t.Errorf("%s: resumed is %v, want %v", tls.VersionName(version), state.DidResume, resumed)
+			}
+			if err := c.Quit(); err != nil {
+				t.Fatal(err)
+			}
+			l.log.wait(t, from, `smtp cert-check result="verified" .* subject="CN=client.test"`)
+		}
+	}
+}

@@ -163,3 +163,20 @@ func TestProxiedTLS(t *testing.T) {
 		l.log.wait(t, from, `smtp connected address=203.0.113.9 `)
 	}
 }
+
+// TestProxyNotExpected: where the option is not set a header is nothing but a wrong command.
+func TestProxyNotExpected(t *testing.T) {
+	l := start(t, strings.Replace(proxyConf, " proxy-v2", "", 1))
+	for _, header := range []string{"PROXY TCP4 203.0.113.9 127.0.0.1 4096 25\r\n", proxyHeader2(1, 0x11, "")} {
+		from := l.log.len()
+		said := talk(t, l.addr, header, nil, "EHLO client.test", "MAIL FROM:<a@example.net>", "RCPT TO:<joe@example.org>", "QUIT")
+		if strings.Contains(said, "203.0.113.9") || strings.Contains(said, "250 2.1.5") {
+			t.Errorf("%q: taken for the client of a proxy:\n%s", header, said)
+		}
+		l.log.wait(t, from, `smtp connected address=127.0.0.1 `)
+		l.log.wait(t, from, `smtp disconnected`)
+	}
+	if l.log.has("address=203.0.113.9") {
+		t.Error("the log has the address of the header")
+	}
+}
