@@ -31,6 +31,8 @@ func (c *checker) checkSetting(d *directive) {
 		}
 	case "mta dane":
 		c.checkDANE(d)
+	case "mta sts":
+		cfg.STS = true
 	case "mta max-deferred":
 		cfg.MTAMaxDeferred = c.count(w)
 	case "queue compression":

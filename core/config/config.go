@@ -33,6 +33,7 @@ type Config struct {
 	Ciphers        string
 	MTAMaxDeferred int
 	DANE           DANE
+	STS            bool        // MTA-STS, RFC 8461
 	MTALimits      []MTALimits // the first has no Domain and holds the defaults
 	MDA            MDALimits
 	Scheduler      SchedulerLimits

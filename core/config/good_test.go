@@ -108,6 +108,7 @@ func TestSettings(t *testing.T) {
 		{"bounce return-full authenticated", func(c *Config) any { return c.Bounce.ReturnFull }, ReturnAuthenticated},
 		{"bounce warn-interval 0s", func(c *Config) any { return len(c.WarnIntervals) }, 0},
 		{"", func(c *Config) any { return c.DANE.On }, false},
+		{"mta sts", func(c *Config) any { return c.STS }, true},
 		{"mta dane", func(c *Config) any { return c.DANE }, DANE{On: true}},
 		{"mta dane 192.0.2.53 \"2001:db8::53\"", func(c *Config) any { return c.DANE },
 			DANE{true, []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}}},

@@ -41,8 +41,11 @@ const (
 	maxBodyMemory = "max-body-memory"
 )
 
-// dane is ours as well.
-const dane = "dane"
+// dane and sts are ours as well.
+const (
+	dane = "dane"
+	sts  = "sts"
+)
 
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
 const orTrusted = "or-trusted"
@@ -74,7 +77,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, schedule, maxBodyMemory, dane, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{normalize, schedule, maxBodyMemory, dane, sts, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {

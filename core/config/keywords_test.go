@@ -20,6 +20,7 @@ mda limit max-session 50
 mda wrapper w "/bin/w"
 mta dane
 mta dane "127.0.0.1" "::1"
+mta sts
 mta max-deferred 100
 mta limit for domain example.org inet4
 mta limit inet6

@@ -179,7 +179,10 @@ func (p *parser) parseMDA(d *directive) {
 }
 
 func (p *parser) parseMTA(d *directive) {
-	switch p.oneWord(dane, "limit", "max-deferred") {
+	switch p.oneWord(dane, "limit", "max-deferred", sts) {
+	case sts:
+		d.name = "mta sts"
+
 	case dane:
 		d.name = "mta dane"
 		for !p.failed && p.tok.kind == tString {

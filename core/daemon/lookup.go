@@ -20,6 +20,7 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/expand"
 	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mtasts"
 	"github.com/godwit-mta/godwit/core/rules"
 	"github.com/godwit-mta/godwit/core/srs"
 	"github.com/godwit-mta/godwit/core/stats"
@@ -31,6 +32,7 @@ import (
 type lookupRole struct {
 	m     *member
 	dns   *dns.Resolver
+	web   stsWeb
 	stats stats.Counters
 	cfg   generations[*lookupSettings]
 	next  *lookupSettings
@@ -58,6 +60,7 @@ type lookupSettings struct {
 	expander *expand.Expander
 	decoys   map[string]*atomic.Pointer[string] // by table of auth: a hash as its users have
 	relays   map[string]*relayTables            // by action
+	policies *mtasts.Cache                      // nil without STS
 }
 
 // set gives the tables; those of no configuration are nil.
@@ -87,6 +90,9 @@ func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
 	if err = l.checkTables(s); err != nil {
 		_ = s.tables.Close()
 		return err
+	}
+	if s.STS {
+		s.policies = l.openSTS(s)
 	}
 	l.next = s
 	return nil
@@ -122,6 +128,7 @@ func srsCodec(c *config.SRS) *srs.Codec {
 func (l *lookupRole) activate() {
 	before := l.cfg.get(0)
 	l.cfg.add(l.next.Generation, l.next)
+	l.web.trust(l.next.SystemCAs)
 	l.dns.Trust(dns.Trust{On: l.next.DANE.On, Addrs: l.next.DANE.Resolvers})
 	l.next = nil
 	if before != nil {
@@ -143,6 +150,7 @@ func (l *lookupRole) Close() error {
 	for _, s := range l.cfg.all() {
 		_ = s.tables.Close()
 	}
+	l.web.close()
 	return nil
 }
 
@@ -160,6 +168,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.dnsSlots, r, func() { l.host(r) })
 	case r.Kind == kindTLSA && from == Dispatcher:
 		bounded(l.dnsSlots, r, func() { l.tlsa(r) })
+	case r.Kind == kindSTS && from == Dispatcher:
+		bounded(l.dnsSlots, r, func() { l.sts(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
 		bounded(l.authSlots, r, func() { l.auth(r) })
 	case r.Kind == kindSender && from == Dispatcher:

@@ -40,6 +40,7 @@ const (
 	kindMX        // nameRequest; answer mxReply
 	kindHost      // nameRequest; answer hostReply
 	kindTLSA      // tlsaRequest; answer tlsaReply
+	kindSTS       // nameRequest; answer stsReply
 	kindAuth      // authRequest; answer foundReply
 	kindSender    // senderRequest; answer foundReply
 	kindAddrName  // addrNameRequest; answer foundReply
@@ -84,6 +85,8 @@ const (
 	// lookup -> parent, for tables of a configuration that lookup holds
 	kindTableFile  // fileRequest; answer nil and a descriptor
 	kindTableStart // tableRequest; answer programReply and a socket
+
+	kindSTSFiles // answer nil and two descriptors
 
 	// lookup or queue -> parent
 	kindProgramStop // programStop
@@ -218,6 +221,8 @@ type tlsaReply struct {
 	TLSA  mta.TLSA
 	Error *dnsError
 }
+
+type stsReply struct{ STS mta.STS }
 
 // dnsError is an error of a look-up that can travel.
 type dnsError struct {
@@ -479,6 +484,8 @@ type lookupConfig struct {
 	DaemonUser   string
 	SRS          config.SRS
 	DANE         config.DANE
+	STS          bool
+	SystemCAs    []byte // where STS is set
 }
 
 type dispatcherConfig struct {
@@ -499,6 +506,7 @@ type dispatcherConfig struct {
 	Interfaces     []netip.Addr
 	PausedSMTP     bool
 	DANE           bool
+	STS            bool
 }
 
 // addresses are what changed on the host while a configuration is in use. The sockets of

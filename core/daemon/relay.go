@@ -78,7 +78,7 @@ func (r *relayer) setLocal(addrs []netip.Addr) {
 // relay makes the options of an action.
 func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Relay, error) {
 	o := &a.Relay
-	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, DANE: d.DANE, Helo: o.Helo, MailFrom: o.MailFrom,
+	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, DANE: d.DANE, STS: d.STS, Helo: o.Helo, MailFrom: o.MailFrom,
 		Backup: o.Backup, BackupMX: o.BackupMX, Limits: s.limits[""]}
 	if o.Host != "" {
 		u, err := mta.ParseURL(o.Host)
@@ -347,6 +347,12 @@ func (l lookupResolver) TLSA(ctx context.Context, host string, port uint16) (mta
 		return mta.TLSA{}, err
 	}
 	return reply.TLSA, reply.Error.err()
+}
+
+func (l lookupResolver) STS(ctx context.Context, domain string) (mta.STS, error) {
+	var reply stsReply
+	err := l.m.peers[Lookup].Call(ctx, kindSTS, &nameRequest{Name: domain}, &reply)
+	return reply.STS, err
 }
 
 // ptrTime is how long the name of a server is waited for: it is only for the log.

@@ -31,6 +31,8 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.forward(s, r) })
 	case r.Kind == kindTableFile && from == Lookup:
 		p.bounded(r, func() { p.openTable(s, r) })
+	case r.Kind == kindSTSFiles && from == Lookup:
+		p.bounded(r, func() { p.openSTS(r) })
 	case r.Kind == kindTableStart && from == Lookup:
 		p.bounded(r, func() { p.startTable(s, r) })
 	case r.Kind == kindBackend && from == Queue:

@@ -31,6 +31,13 @@
 // it the recipients fail for good. DSN parameters are left out where they are not known, and the
 // result says so.
 //
+// # TLS policies
+//
+// What is demanded of TLS with a server comes from the action; where it leaves that open, from
+// validated TLSA records of the server (DANE); where there are none, from the MTA-STS policy of
+// the domain. They are looked up before each connection, and their errors let the next server be
+// tried without a penalty for the route, which is good for those who demand less.
+//
 // What is hostile here is the server: reply lines and their number, the time for each reply
 // and for a whole transaction, and the pace at which it takes the body are bounded. What it sent
 // before the TLS handshake is never read after it.

@@ -38,6 +38,7 @@ type fakeResolver struct {
 	hosts map[string][]netip.Addr
 	errs  map[string]error
 	tlsa  map[string]TLSA
+	sts   map[string]STS
 }
 
 func (f *fakeResolver) MX(_ context.Context, domain string) ([]MXHost, error) {
@@ -62,6 +63,10 @@ func (f *fakeResolver) TLSA(_ context.Context, host string, port uint16) (TLSA, 
 		return TLSA{}, err
 	}
 	return f.tlsa[host], nil
+}
+
+func (f *fakeResolver) STS(_ context.Context, domain string) (STS, error) {
+	return f.sts[domain], f.errs["sts "+domain]
 }
 
 func (f *fakeResolver) PTR(context.Context, netip.Addr) string { return "ptr.example" }
@@ -143,7 +148,7 @@ type bench struct {
 
 func newBench(t testing.TB, change func(*Config)) *bench {
 	b := &bench{t: t, log: &logSink{}, results: make(chan envelope.Result, 1<<16),
-		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}, tlsa: map[string]TLSA{}},
+		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}, tlsa: map[string]TLSA{}, sts: map[string]STS{}},
 		net:      &fakeNet{to: map[netip.Addr]string{}}}
 	cfg := Config{Resolver: b.resolver, Dialer: b.net, Log: trace.New(b.log), Hostname: "us.example",
 		Results: func(rs []envelope.Result) {

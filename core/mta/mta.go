@@ -28,6 +28,7 @@ type Resolver interface {
 	Host(ctx context.Context, name string) ([]netip.Addr, error)
 	PTR(ctx context.Context, addr netip.Addr) string // "" when there is no name
 	TLSA(ctx context.Context, host string, port uint16) (TLSA, error)
+	STS(ctx context.Context, domain string) (STS, error)
 }
 
 // Dialer connects. source is invalid when the system is to choose it.
@@ -119,9 +120,9 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 	m.sweep(time.Now())
 	if msg.RequireTLS && !msg.Sender.Null() { // https://www.rfc-editor.org/rfc/rfc8689#section-5
 		opts = opts.strict()
-	} else if msg.TLSOptional && opts.DANE { // https://www.rfc-editor.org/rfc/rfc8689#section-4.2.2
+	} else if msg.TLSOptional && (opts.DANE || opts.STS) { // https://www.rfc-editor.org/rfc/rfc8689#section-4.2.2
 		own := *opts
-		own.DANE = false
+		own.DANE, own.STS = false, false
 		opts = &own
 	}
 	if opts.URL.Host != "" {

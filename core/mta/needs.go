@@ -17,7 +17,7 @@ import (
 // Errors of a server that a message with REQUIRETLS cannot go to.
 var (
 	errNoRequireTLS = errors.New("REQUIRETLS not supported by remote host")
-	errNotValidated = errors.New("REQUIRETLS: the mail exchangers are not validated by DNSSEC")
+	errNotValidated = errors.New("REQUIRETLS: the mail exchangers are not validated by DNSSEC or MTA-STS")
 	errCertificate  = errors.New("certificate not valid")
 )
 

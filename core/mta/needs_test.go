@@ -11,6 +11,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/mtasts"
 	"github.com/godwit-mta/godwit/core/tlspolicy"
 )
 
@@ -251,11 +252,13 @@ func TestTLSOptional(t *testing.T) {
 		{Relay{DANE: true, RequireTLS: true}, false, envelope.TempFail},
 		{Relay{DANE: true, RequireTLS: true, TLSConfig: &tls.Config{RootCAs: pool}}, false, envelope.Delivered},
 		{Relay{DANE: true}, true, envelope.PermFail},
+		{Relay{STS: true}, false, envelope.Delivered},
 	} {
 		b := newBench(t, nil)
 		b.domain("example.com", (&sink{}).startTLS(t, cert))
 		b.secure("example.com")
 		b.resolver.tlsa["mx1.example"] = TLSA{Records: []tlspolicy.Record{daneEE(t, other)}, Base: "mx1.example"}
+		b.resolver.sts["example.com"] = stsPolicy(mtasts.Enforce, "other.example")
 		msg := b.message("TLS-Required: No\n\nx\n", "u@example.com")
 		msg.TLSOptional, msg.RequireTLS = true, v.required
 		b.Submit(msg, &v.relay)

@@ -61,7 +61,7 @@ func (o *opener) demand() (required, verified bool, err error) {
 	if required && means.never {
 		return false, false, errPolicy
 	}
-	return required, (o.relay.RequireTLS || means.verified) && !o.relay.NoVerify, nil
+	return required, (o.relay.RequireTLS || means.verified || o.policy.verified) && !o.relay.NoVerify, nil
 }
 
 // open does everything from the greeting on. It closes conn when it fails.
@@ -186,6 +186,7 @@ func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (n
 		return nil, err
 	}
 	o.secure = true
+	o.policy.try(o.tr, o.host, tc.ConnectionState(), cfg.RootCAs)
 	o.logTLS(tc.ConnectionState(), verified)
 	return tc, nil
 }

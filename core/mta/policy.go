@@ -3,13 +3,16 @@ package mta
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/godwit-mta/godwit/core/mtasts"
 	"github.com/godwit-mta/godwit/core/tlspolicy"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // policyTime bounds the look-ups before a connection.
@@ -23,17 +26,28 @@ type TLSA struct {
 	Reason  string             // why there are none, for the log
 }
 
+// STS is the MTA-STS policy of a domain. Without a mode there is none.
+type STS struct {
+	mtasts.Policy
+	Reason string // why there is none, for the log
+}
+
 // serverPolicy is what is demanded of TLS with a server beyond what the action says.
 type serverPolicy struct {
-	name     string // "dane"; "" for none
+	name     string // "dane", "dane-unusable", "mta-sts" or "mta-sts-testing"; "" for none
 	title    string // for people
 	required bool
+	verified bool   // by authorities
+	testing  bool   // a failure is only logged
 	sni      string // the name to ask for, "" is the server's
 	dane     tlspolicy.DANE
 }
 
-// errUnsure means that it is not known what a server demands.
-var errUnsure = errors.New("TLS policy unknown")
+// Errors of policies.
+var (
+	errUnsure    = errors.New("TLS policy unknown")
+	errNotListed = errors.New("server is not one of those that the policy names")
+)
 
 // policyError is a failure because of what the owner of a destination demands. It says nothing
 // about the route: others may demand less of it.
@@ -94,18 +108,36 @@ func (s *session) policy() (serverPolicy, error) {
 	return p, nil
 }
 
-// lookupPolicy gives the policy and the reason for it, or for none.
+// lookupPolicy gives the policy and the reason for it, or for none. DANE comes first
+// (https://www.rfc-editor.org/rfc/rfc8461#section-2): where a server has validated records,
+// they decide alone.
 func (s *session) lookupPolicy() (p serverPolicy, reason string, err error) {
 	t := s.choice.target
-	_, literal := netip.ParseAddr(t.host)
-	if !s.opts.DANE || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || literal == nil {
+	_, notLiteral := netip.ParseAddr(t.host)
+	if !s.opts.DANE && !s.opts.STS || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || notLiteral == nil {
 		return p, "", nil
-	}
-	if !t.secure {
-		return p, "MX records are not validated", nil
 	}
 	ctx, cancel := context.WithTimeout(s.m.ctx, policyTime)
 	defer cancel()
+	if s.opts.DANE {
+		p, reason, err = s.dane(ctx, t)
+	}
+	if err == nil && p.name == "" && s.opts.STS && s.r.domain != "" {
+		var why string
+		p, why, err = s.sts(ctx, t.host)
+		if reason == "" || p.name != "" {
+			reason = why
+		} else if why != "" {
+			reason += "; " + why
+		}
+	}
+	return p, reason, err
+}
+
+func (s *session) dane(ctx context.Context, t target) (p serverPolicy, reason string, err error) {
+	if !t.secure {
+		return p, "MX records are not validated", nil
+	}
 	found, err := s.m.cfg.Resolver.TLSA(ctx, t.host, s.opts.URL.port(false))
 	if err != nil {
 		// https://www.rfc-editor.org/rfc/rfc7672#section-2.1.2
@@ -115,6 +147,41 @@ func (s *session) lookupPolicy() (p serverPolicy, reason string, err error) {
 		return p, found.Reason, nil
 	}
 	return danePolicy(&found, t.host, s.r.domain), fmt.Sprintf("%d TLSA records", len(found.Records)), nil
+}
+
+func (s *session) sts(ctx context.Context, host string) (p serverPolicy, reason string, err error) {
+	found, err := s.m.cfg.Resolver.STS(ctx, s.r.domain)
+	if err != nil {
+		return p, "", &policyError{"MTA-STS", fmt.Errorf("%w: %s", errUnsure, clean(err.Error()))}
+	}
+	listed := found.Allows(host)
+	switch {
+	case found.Mode == mtasts.Testing && !listed:
+		p = serverPolicy{name: "mta-sts-testing", testing: true}
+		return p, "would fail: " + errNotListed.Error(), nil
+	case found.Mode == mtasts.Testing:
+		return serverPolicy{name: "mta-sts-testing", testing: true}, "policy of " + s.r.domain, nil
+	case found.Mode != mtasts.Enforce:
+		return p, found.Reason, nil
+	case !listed:
+		return p, "", &policyError{"MTA-STS", fmt.Errorf("%w: %s", errNotListed, host)}
+	}
+	return serverPolicy{name: "mta-sts", title: "MTA-STS", required: true, verified: true}, "policy of " + s.r.domain, nil
+}
+
+// try logs what would be wrong with the certificates of a server if its domain was not only
+// trying its policy out.
+func (p *serverPolicy) try(tr *trace.Trace, host string, s tls.ConnectionState, roots *x509.CertPool) {
+	if !p.testing || len(s.PeerCertificates) == 0 {
+		return
+	}
+	between := x509.NewCertPool()
+	for _, c := range s.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	if _, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between}); err != nil {
+		tr.Infof("mta tls-policy policy=%s host=%s reason=%q", p.name, host, "would fail: "+clean(err.Error()))
+	}
 }
 
 // danePolicy is what TLSA records demand of a server of a domain, "" if the server was

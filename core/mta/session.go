@@ -124,12 +124,13 @@ func (s *session) open() (peer, error) {
 	o := opener{relay: s.opts, times: s.m.times, host: s.choice.target.host, tr: s.tr}
 	means, _ := s.opts.URL.scheme().traits()
 	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
-	if s.opts.Strict && !s.choice.target.secure {
-		return nil, strictError{errNotValidated}
-	}
 	var err error
 	if o.policy, err = s.policy(); err != nil {
 		return nil, err
+	}
+	// https://www.rfc-editor.org/rfc/rfc8689#section-4.2.1
+	if s.opts.Strict && !s.choice.target.secure && o.policy.name != "mta-sts" {
+		return nil, strictError{errNotValidated}
 	}
 	p, err := s.try(&o, s.dial)
 	required, _, _ := o.demand()
@@ -148,6 +149,9 @@ func (s *session) open() (peer, error) {
 	}
 	if err != nil {
 		return nil, o.policy.blame(err)
+	}
+	if o.policy.testing && !o.secure {
+		s.tr.Infof("mta tls-policy policy=%s host=%s reason=\"would fail: no TLS\"", o.policy.name, o.host)
 	}
 	s.origin.noDSN, s.origin.final = p.noDSN(), p.final()
 	if c, ok := p.(*client); ok {

@@ -50,6 +50,13 @@ func (s *sink) startWith(t testing.TB, c *tls.Config) string {
 	return s.start(t, func(srv *gosmtp.Server) { srv.TLSConfig = c })
 }
 
+// startStrict offers REQUIRETLS as well.
+func (s *sink) startStrict(t testing.TB, cert tls.Certificate) string {
+	return s.start(t, func(srv *gosmtp.Server) {
+		srv.TLSConfig, srv.EnableREQUIRETLS = &tls.Config{Certificates: []tls.Certificate{cert}}, true
+	})
+}
+
 func TestTLSPolicies(t *testing.T) {
 	good, pool := certificate(t, "mx1.example")
 	other, otherPool := certificate(t, "other.example")
