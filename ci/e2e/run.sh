@@ -92,7 +92,7 @@ tables() {
 }
 
 packages() {
-	want="postfix sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
+	want="postfix unbound ldnsutils sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
 		strace haproxy sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config"
 	missing=
 	for p in $want; do
