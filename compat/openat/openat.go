@@ -49,6 +49,30 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
+// Exists reports whether there is a file, or a link, of that name.
+func Exists(dir *os.File, name string) (bool, error) {
+	conn, err := dir.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var failed error
+	err = conn.Control(func(at uintptr) {
+		failed = retry(func() error {
+			var st unix.Stat_t
+			return unix.Fstatat(int(at), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		})
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case failed == syscall.ENOENT:
+		return false, nil
+	case failed != nil:
+		return false, &os.PathError{Op: "lstat", Path: name, Err: failed}
+	}
+	return true, nil
+}
+
 // with calls f with a new descriptor.
 func with(dir *os.File, name string, flags int, f func(fd int) error) error {
 	conn, err := dir.SyscallConn()

@@ -99,3 +99,36 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestExists(t *testing.T) {
+	top := t.TempDir()
+	if err := os.Mkdir(filepath.Join(top, "dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(top, "dir", "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(top, "dir", "file"), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name        string
+		want, fails bool
+	}{
+		{"dir", true, false}, {"dir/file", true, false}, {"dir/link", true, false}, {"dir/none", false, false}, {"none/file", false, false},
+		{"dir/file/below", false, true},
+	} {
+		got, err := Exists(dir, tt.name)
+		if got != tt.want || (err != nil) != tt.fails {
+			t.Errorf("%s: %t, %v", tt.name, got, err)
+		}
+	}
+	dir.Close()
+	if _, err := Exists(dir, "dir"); err == nil {
+		t.Error("a closed directory was looked at")
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
-	"sync"
 
 	"github.com/godwit-mta/godwit/compat/diskfree"
 	"github.com/godwit-mta/godwit/compat/filelock"
@@ -48,9 +46,6 @@ type osDisk struct {
 	root *os.Root
 	top  *os.File
 	lock *filelock.Lock // goes with it; may be nil
-
-	mu   sync.Mutex
-	dirs map[string]*os.Root // those in which Exists looks
 }
 
 func openDisk(dir string) (*osDisk, error) {
@@ -63,7 +58,7 @@ func openDisk(dir string) (*osDisk, error) {
 		root.Close()
 		return nil, err
 	}
-	return &osDisk{root: root, top: top, dirs: make(map[string]*os.Root)}, nil
+	return &osDisk{root: root, top: top}, nil
 }
 
 type osFile struct{ *os.File }
@@ -118,32 +113,8 @@ func (d *osDisk) Mkdir(name string) error      { return d.root.Mkdir(name, 0o700
 
 func (d *osDisk) ReadDir(name string) ([]string, error) { return openat.Names(d.top, name) }
 
-// Exists keeps the first directory of a name open: it is called for each new message, and
-// a name is looked up with a system call for each directory in it.
-func (d *osDisk) Exists(name string) (bool, error) {
-	_, err := d.lstat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (d *osDisk) lstat(name string) (fs.FileInfo, error) {
-	dir, rest, below := strings.Cut(name, "/")
-	if !below {
-		return d.root.Lstat(name)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dirs[dir] == nil {
-		root, err := d.root.OpenRoot(dir)
-		if err != nil {
-			return nil, err
-		}
-		d.dirs[dir] = root
-	}
-	return d.dirs[dir].Lstat(rest)
-}
+// Exists is called for each new message: see ReadFile.
+func (d *osDisk) Exists(name string) (bool, error) { return openat.Exists(d.top, name) }
 
 func (d *osDisk) SyncDir(name string) error {
 	f, err := d.root.Open(name)
@@ -157,11 +128,6 @@ func (d *osDisk) SyncDir(name string) error {
 func (d *osDisk) Free() (diskfree.Space, error) { return diskfree.Of(d.top) }
 
 func (d *osDisk) Close() error {
-	d.mu.Lock()
-	for _, root := range d.dirs {
-		root.Close()
-	}
-	d.mu.Unlock()
 	d.top.Close()
 	err := d.root.Close()
 	if d.lock != nil {
