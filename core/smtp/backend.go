@@ -34,13 +34,14 @@ type HeloSession interface {
 	Helo(name string, esmtp bool) error
 }
 
-// DataSession is asked before 354 is sent.
+// DataSession is asked before 354 is sent, or before the first chunk of BDAT is taken.
 type DataSession interface {
 	DataStart() error
 }
 
 // MessageSession takes the message in its native form. It is called instead of Data.
-// The message may be accepted only after b gave io.EOF.
+// The message may be accepted only after b gave io.EOF. Between the chunks of BDAT the client
+// may say other commands: methods of the session for them are called from within b.
 type MessageSession interface {
 	Message(b *Body) error
 }
