@@ -127,6 +127,10 @@ func TestDANE(t *testing.T) {
 		{domain: "hostright.dane.test", relay: `host "smtp://mx-right.dane.test"`, want: ok},
 		{domain: "hosttls.dane.test", relay: `host "smtp+tls://mx-wrong.dane.test"`, want: ok}, // the authorities decide
 		{domain: "exception.dane.test", relay: `tls no-verify`, want: ok},
+		{domain: "may.dane.test", want: ok}, // by the table
+		{domain: "sub.only.dane.test", want: "tls-policy dane: no TLSA records that can be used: no TLSA records of mx-missing.dane.test"},
+		{domain: "encrypt.dane.test", want: "tls-policy encrypt: TLS required"},
+		{domain: "verify.plain.test", want: ok, logged: `policy=secure host=mx-missing.dane.test`},
 		{domain: "ownca.dane.test", relay: `tls ca stranger`, want: ok}, // DANE in place of authorities
 	}
 	s := newPolicyServers(t, cases)
@@ -134,7 +138,7 @@ func TestDANE(t *testing.T) {
 	zone := strings.NewReplacer("EE", ee, "FULL", tlsa(t, s.cert, 3, 0, 0), "SHA512", tlsa(t, s.cert, 3, 0, 2), "ANCHOR", tlsa(t, s.ca.cert, 2, 1, 1),
 		"WRONG", wrong, "UNUSABLE", tlsa(t, s.cert, 1, 1, 1), "POSTFIX", "A "+postfixHost, "CLEAR", "A "+clearHost, "FOREIGN", "A "+foreignHost)
 	startSigned(t, zone.Replace(daneZone), zone.Replace(danePlain))
-	d := runPolicies(t, fmt.Sprintf("mta dane\nca stranger cert %q", s.stranger.cert), cases)
+	d := runPolicies(t, fmt.Sprintf("mta dane\nmta tls-policy { may.dane.test = may, \"*.only.dane.test\" = dane, encrypt.dane.test = encrypt, verify.plain.test = secure }\nca stranger cert %q", s.stranger.cert), cases)
 	if n := len(s.foreign.take()); n != 0 {
 		t.Errorf("the stranger got %d messages", n)
 	}
@@ -215,6 +219,9 @@ _25._tcp.implicit EE
 implicitwrong POSTFIX
 _25._tcp.implicitwrong WRONG
 exception MX 10 mx-wrong
+may MX 10 mx-wrong
+sub.only MX 10 mx-missing
+encrypt MX 10 mx-missingclear
 ownca MX 10 mx-right
 `
 
@@ -223,4 +230,5 @@ wrong MX 10 mx-wrong
 mx-wrong POSTFIX
 _25._tcp.mx-wrong WRONG
 enters MX 10 mx-wrong.dane.test.
+verify MX 10 mx-missing.dane.test.
 `

@@ -31,6 +31,8 @@ func (c *checker) checkSetting(d *directive) {
 		}
 	case "mta dane":
 		c.checkDANE(d)
+	case "mta tls-policy":
+		c.checkTLSPolicy(d)
 	case "mta sts":
 		cfg.STS = true
 	case "mta max-deferred":
@@ -90,6 +92,19 @@ func (c *checker) checkQueueKeys(d *directive) {
 	if len(d.args) == 0 {
 		c.cfg.QueueKeys = []string{QueueKeyStdin}
 	}
+}
+
+// checkTLSPolicy takes the table of policies, and looks at what is written in place.
+func (c *checker) checkTLSPolicy(d *directive) {
+	if d.table == nil {
+		return
+	}
+	c.cfg.TLSPolicy = c.table(d.table, MapKind, tlsPolicy)
+	c.eachEntry(d.table, MapKind, func(e *Entry, pos Pos) {
+		if known := TLSPolicies(); !contains(known, e.Value) {
+			c.rep.errorf(pos, suggest(e.Value, known), "unknown TLS policy %q: write may, encrypt, secure or dane", e.Value)
+		}
+	})
 }
 
 // checkDANE takes the name servers that are trusted to validate.

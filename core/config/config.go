@@ -34,6 +34,7 @@ type Config struct {
 	MTAMaxDeferred int
 	DANE           DANE
 	STS            bool        // MTA-STS, RFC 8461
+	TLSPolicy      string      // table: domain -> one of TLSPolicies; "" for none
 	MTALimits      []MTALimits // the first has no Domain and holds the defaults
 	MDA            MDALimits
 	Scheduler      SchedulerLimits
@@ -269,6 +270,9 @@ type Action struct {
 }
 
 // Relay holds the options of a relay action.
+// TLSPolicies gives what the table of TLS policies can say about a domain.
+func TLSPolicies() []string { return []string{"dane", "encrypt", "may", "secure"} }
+
 // DANE says whether mail goes out under the rules of RFC 7672.
 type DANE struct {
 	On bool

@@ -41,10 +41,11 @@ const (
 	maxBodyMemory = "max-body-memory"
 )
 
-// dane and sts are ours as well.
+// dane, sts and tls-policy are ours as well.
 const (
-	dane = "dane"
-	sts  = "sts"
+	dane      = "dane"
+	sts       = "sts"
+	tlsPolicy = "tls-policy"
 )
 
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
@@ -77,7 +78,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, schedule, maxBodyMemory, dane, sts, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{normalize, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {

@@ -179,7 +179,10 @@ func (p *parser) parseMDA(d *directive) {
 }
 
 func (p *parser) parseMTA(d *directive) {
-	switch p.oneWord(dane, "limit", "max-deferred", sts) {
+	switch p.oneWord(dane, "limit", "max-deferred", sts, tlsPolicy) {
+	case tlsPolicy:
+		d.name = "mta tls-policy"
+		d.table = p.tableArg()
 	case sts:
 		d.name = "mta sts"
 

@@ -170,6 +170,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.dnsSlots, r, func() { l.tlsa(r) })
 	case r.Kind == kindSTS && from == Dispatcher:
 		bounded(l.dnsSlots, r, func() { l.sts(r) })
+	case r.Kind == kindTLSPolicy && from == Dispatcher:
+		bounded(l.tableSlots, r, func() { l.tlsPolicy(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
 		bounded(l.authSlots, r, func() { l.auth(r) })
 	case r.Kind == kindSender && from == Dispatcher:

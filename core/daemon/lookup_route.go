@@ -39,6 +39,11 @@ type relayTables struct {
 // prepareRelays gets the tables of the relay actions ready to be asked.
 func (s *lookupSettings) prepareRelays() error {
 	s.relays = make(map[string]*relayTables)
+	if s.TLSPolicy != "" {
+		if err := s.tables.Prepare(s.TLSPolicy, table.String); err != nil {
+			return fmt.Errorf("mta tls-policy: %w", err)
+		}
+	}
 	for i := range s.Actions {
 		a := &s.Actions[i]
 		if a.Method != config.RelayMethod {

@@ -41,6 +41,7 @@ const (
 	kindHost      // nameRequest; answer hostReply
 	kindTLSA      // tlsaRequest; answer tlsaReply
 	kindSTS       // nameRequest; answer stsReply
+	kindTLSPolicy // nameRequest; answer foundReply
 	kindAuth      // authRequest; answer foundReply
 	kindSender    // senderRequest; answer foundReply
 	kindAddrName  // addrNameRequest; answer foundReply
@@ -486,6 +487,7 @@ type lookupConfig struct {
 	DANE         config.DANE
 	STS          bool
 	SystemCAs    []byte // where STS is set
+	TLSPolicy    string // table
 }
 
 type dispatcherConfig struct {
@@ -507,6 +509,7 @@ type dispatcherConfig struct {
 	PausedSMTP     bool
 	DANE           bool
 	STS            bool
+	TLSPolicy      bool
 }
 
 // addresses are what changed on the host while a configuration is in use. The sockets of

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -78,7 +79,7 @@ func (r *relayer) setLocal(addrs []netip.Addr) {
 // relay makes the options of an action.
 func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Relay, error) {
 	o := &a.Relay
-	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, DANE: d.DANE, STS: d.STS, Helo: o.Helo, MailFrom: o.MailFrom,
+	r := &mta.Relay{Name: a.Name, RequireTLS: o.TLS, NoVerify: o.NoVerify, DANE: d.DANE, STS: d.STS, Policies: d.TLSPolicy, Helo: o.Helo, MailFrom: o.MailFrom,
 		Backup: o.Backup, BackupMX: o.BackupMX, Limits: s.limits[""]}
 	if o.Host != "" {
 		u, err := mta.ParseURL(o.Host)
@@ -353,6 +354,16 @@ func (l lookupResolver) STS(ctx context.Context, domain string) (mta.STS, error)
 	var reply stsReply
 	err := l.m.peers[Lookup].Call(ctx, kindSTS, &nameRequest{Name: domain}, &reply)
 	return reply.STS, err
+}
+
+// Policy gives what the table of TLS policies has for a domain.
+func (l lookupResolver) Policy(ctx context.Context, domain string) (string, error) {
+	var reply foundReply
+	err := l.m.peers[Lookup].Call(ctx, kindTLSPolicy, &nameRequest{Name: domain}, &reply)
+	if err == nil && reply.Failed {
+		err = errors.New("the table of mta tls-policy failed")
+	}
+	return reply.Value, err
 }
 
 // ptrTime is how long the name of a server is waited for: it is only for the log.

@@ -12,6 +12,7 @@ import (
 	"github.com/godwit-mta/godwit/core/dns"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/mtasts"
+	"github.com/godwit-mta/godwit/core/table"
 )
 
 // stsWeb is what lookup has for MTA-STS: the policies, which outlive a configuration, and the
@@ -75,6 +76,20 @@ func (l *lookupRole) sts(r *ipc.Request) {
 			reply.STS.Policy, reply.STS.Reason = p, why
 		}
 		return reply
+	})
+}
+
+// tlsPolicy answers what the table of TLS policies has for a domain, or for one above it.
+func (l *lookupRole) tlsPolicy(r *ipc.Request) {
+	var req nameRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		cfg := l.cfg.get(0)
+		if cfg == nil || cfg.TLSPolicy == "" {
+			return &foundReply{}
+		}
+		q := routing{tables: cfg.tables}
+		value, ok, err := q.first(ctx, cfg.TLSPolicy, table.String, relayKeys(req.Name))
+		return l.found("TLS policy of "+req.Name, cfg.TLSPolicy, value, ok, err)
 	})
 }
 

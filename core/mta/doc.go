@@ -33,9 +33,9 @@
 //
 // # TLS policies
 //
-// What is demanded of TLS with a server comes from the action; where it leaves that open, from
-// validated TLSA records of the server (DANE); where there are none, from the MTA-STS policy of
-// the domain. They are looked up before each connection, and their errors let the next server be
+// What is demanded of TLS with a server comes from the action and from a table of policies for
+// domains; where they leave that open, from validated TLSA records of the server (DANE); where
+// there are none, from the MTA-STS policy of the domain. They are looked up before each connection, and their errors let the next server be
 // tried without a penalty for the route, which is good for those who demand less.
 //
 // What is hostile here is the server: reply lines and their number, the time for each reply

@@ -39,6 +39,7 @@ type fakeResolver struct {
 	errs  map[string]error
 	tlsa  map[string]TLSA
 	sts   map[string]STS
+	words map[string]string
 }
 
 func (f *fakeResolver) MX(_ context.Context, domain string) ([]MXHost, error) {
@@ -67,6 +68,10 @@ func (f *fakeResolver) TLSA(_ context.Context, host string, port uint16) (TLSA, 
 
 func (f *fakeResolver) STS(_ context.Context, domain string) (STS, error) {
 	return f.sts[domain], f.errs["sts "+domain]
+}
+
+func (f *fakeResolver) Policy(_ context.Context, domain string) (string, error) {
+	return f.words[domain], f.errs["policy "+domain]
 }
 
 func (f *fakeResolver) PTR(context.Context, netip.Addr) string { return "ptr.example" }
@@ -148,7 +153,7 @@ type bench struct {
 
 func newBench(t testing.TB, change func(*Config)) *bench {
 	b := &bench{t: t, log: &logSink{}, results: make(chan envelope.Result, 1<<16),
-		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}, tlsa: map[string]TLSA{}, sts: map[string]STS{}},
+		resolver: &fakeResolver{mx: map[string][]MXHost{}, hosts: map[string][]netip.Addr{}, errs: map[string]error{}, tlsa: map[string]TLSA{}, sts: map[string]STS{}, words: map[string]string{}},
 		net:      &fakeNet{to: map[netip.Addr]string{}}}
 	cfg := Config{Resolver: b.resolver, Dialer: b.net, Log: trace.New(b.log), Hostname: "us.example",
 		Results: func(rs []envelope.Result) {

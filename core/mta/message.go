@@ -72,6 +72,7 @@ type Relay struct {
 	RequireTLS   bool   // "tls": makes SMTP mandatory and verified
 	NoVerify     bool
 	Strict       bool        // for messages with REQUIRETLS: the server has to offer it
+	Policies     bool        // a table has policies for domains
 	STS          bool        // RFC 8461, for domains, unless NoVerify is set
 	DANE         bool        // RFC 7672, for SMTP unless NoVerify is set
 	TLSConfig    *tls.Config // roots, certificates, versions, ciphers; nil is the default
@@ -137,8 +138,8 @@ func (r *Relay) key(domain string) string {
 		sum := sha256.Sum256([]byte(r.Auth.User + "\x00" + r.Auth.Password))
 		k += "\x00auth" + string(sum[:])
 	}
-	if r.DANE || r.STS {
-		k += fmt.Sprintf("\x00%t%t", r.DANE, r.STS)
+	if r.DANE || r.STS || r.Policies {
+		k += fmt.Sprintf("\x00%t%t%t", r.DANE, r.STS, r.Policies)
 	}
 	if len(r.HeloBySource) > 0 {
 		k += fmt.Sprintf("\x00%v", r.HeloBySource) // fmt sorts maps

@@ -29,6 +29,9 @@ type Resolver interface {
 	PTR(ctx context.Context, addr netip.Addr) string // "" when there is no name
 	TLSA(ctx context.Context, host string, port uint16) (TLSA, error)
 	STS(ctx context.Context, domain string) (STS, error)
+	// Policy gives the word for a domain in the table of policies, "" when it has none:
+	// see listed.
+	Policy(ctx context.Context, domain string) (string, error)
 }
 
 // Dialer connects. source is invalid when the system is to choose it.

@@ -34,7 +34,7 @@ type STS struct {
 
 // serverPolicy is what is demanded of TLS with a server beyond what the action says.
 type serverPolicy struct {
-	name     string // "dane", "dane-unusable", "mta-sts" or "mta-sts-testing"; "" for none
+	name     string // "dane", "dane-unusable", "mta-sts", "mta-sts-testing", "encrypt" or "secure"; "" for none
 	title    string // for people
 	required bool
 	verified bool   // by authorities
@@ -114,11 +114,19 @@ func (s *session) policy() (serverPolicy, error) {
 func (s *session) lookupPolicy() (p serverPolicy, reason string, err error) {
 	t := s.choice.target
 	_, notLiteral := netip.ParseAddr(t.host)
-	if !s.opts.DANE && !s.opts.STS || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || notLiteral == nil {
+	if !s.opts.DANE && !s.opts.STS && !s.opts.Policies || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || notLiteral == nil {
 		return p, "", nil
 	}
 	ctx, cancel := context.WithTimeout(s.m.ctx, policyTime)
 	defer cancel()
+	if s.opts.Policies && s.r.domain != "" {
+		return s.listed(ctx, t)
+	}
+	return s.published(ctx, t)
+}
+
+// published gives what the owner of the destination demands.
+func (s *session) published(ctx context.Context, t target) (p serverPolicy, reason string, err error) {
 	if s.opts.DANE {
 		p, reason, err = s.dane(ctx, t)
 	}
