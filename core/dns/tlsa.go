@@ -33,6 +33,9 @@ type TLSA struct {
 // whether there are any: then the server must not be used (RFC 7672 section 2.1.2).
 func (r *Resolver) LookupTLSA(ctx context.Context, host string, port uint16) (TLSA, error) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" { // its address is not from the DNS, see LookupHost
+		return TLSA{Reason: "localhost has no TLSA records"}, nil
+	}
 	bases, owner, err := r.tlsaBases(ctx, host)
 	if err != nil {
 		return TLSA{}, tlsaError(host, err)

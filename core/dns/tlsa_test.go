@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // validated when all names in it are below .signed. Names below .bogus fail.
 type recursive struct {
 	*zone
-	old   bool // does not validate
+	old   atomic.Bool // does not validate
 	asked chan *miekg.Msg
 }
 
@@ -25,7 +26,7 @@ func (r *recursive) ServeDNS(w miekg.ResponseWriter, q *miekg.Msg) {
 	}
 	m := new(miekg.Msg)
 	m.SetReply(q)
-	m.AuthenticatedData = q.AuthenticatedData && !r.old
+	m.AuthenticatedData = q.AuthenticatedData && !r.old.Load()
 	name := strings.ToLower(strings.TrimSuffix(q.Question[0].Name, "."))
 	for range 9 {
 		if strings.HasSuffix(name, ".bogus") && !q.CheckingDisabled {
@@ -105,6 +106,7 @@ func TestLookupTLSA(t *testing.T) {
 		{host: "MX.signed.", records: 1, base: "mx.signed", owner: "mx.signed"},
 		{host: "two.signed", records: 2, base: "two.signed", owner: "two.signed"},
 		{host: "six.signed", records: 1, base: "six.signed", owner: "six.signed"},
+		{host: "localhost", reason: "localhost has no TLSA records"},
 		{host: "none.signed", owner: "none.signed", reason: "no TLSA records"},
 		{host: "gone.signed", reason: "address of gone.signed is not validated"},
 		{host: "mx.unsigned", reason: "address of mx.unsigned is not validated"},
@@ -155,7 +157,7 @@ func TestTrust(t *testing.T) {
 		{Trust{On: false, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}, false, false},
 		{Trust{On: true}, false, true},
 	} {
-		r.old = step.old
+		r.old.Store(step.old)
 		res.Trust(step.trust)
 		tlsa, err := res.LookupTLSA(t.Context(), "mx.signed", 25)
 		if err != nil || (len(tlsa.Records) > 0) != step.want {
