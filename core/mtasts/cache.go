@@ -16,7 +16,7 @@ const (
 	retryAfter  = 5 * time.Minute  // after a failure, RFC 8461 section 3.3
 	saveDelay   = 2 * time.Second  // in which changes gather
 	maxDomains  = 10000
-	maxFetches  = 16               // at the same time
+	maxFetches  = 64               // at the same time
 	waitAtMost  = 20 * time.Second // for a policy that is not known yet
 	backgrounds = 2 * time.Minute  // for one refresh
 )
