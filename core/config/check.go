@@ -66,6 +66,7 @@ func defaults(env Environment) *Config {
 			MaxSender: 30, MaxDomain: 1000, MaxTotal: 10000},
 		MaxRcpt:        1000,
 		MaxMails:       100,
+		SMTP:           defaultSMTPLimits(),
 		MTAMaxDeferred: 100,
 		MTALimits: []MTALimits{{
 			MaxConnPerHost: 10, MaxConnPerRoute: 5, MaxConnPerSource: 100,

@@ -64,7 +64,11 @@ func (c *checker) checkSetting(d *directive) {
 		cfg.SRS.BackupKey = w.text
 	case "srs ttl":
 		c.checkSRSTTL(w)
-	case "bounce limit", "smtp limit", "mda limit", "scheduler limit":
+	case "smtp limit":
+		c.checkSMTPLimit(d)
+	case "smtp early-talkers":
+		cfg.SMTP.TakeEarly = w.text == justLog
+	case "bounce limit", "mda limit", "scheduler limit":
 		for _, o := range d.options {
 			*c.limit(d.name, o.name) = c.count(o.arg)
 		}
@@ -254,10 +258,6 @@ func (c *checker) limit(directive, name string) *int {
 		return &cfg.Bounce.MaxDomain
 	case "bounce limit max-total":
 		return &cfg.Bounce.MaxTotal
-	case "smtp limit max-rcpt":
-		return &cfg.MaxRcpt
-	case "smtp limit max-mails":
-		return &cfg.MaxMails
 	case "mda limit max-session":
 		return &cfg.MDA.MaxSession
 	case "mda limit max-session-per-user":

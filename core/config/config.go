@@ -30,6 +30,7 @@ type Config struct {
 	Bounce         Bounce
 	MaxRcpt        int // recipients a transaction
 	MaxMails       int // messages a session
+	SMTP           SMTPLimits
 	Ciphers        string
 	MTAMaxDeferred int
 	DANE           DANE

@@ -63,6 +63,6 @@ func (p *parser) limitFirst(d *directive) {
 	case "scheduler":
 		p.limits(d, schedulerLimits)
 	case "smtp":
-		p.limits(d, smtpLimits)
+		p.smtpLimits(d)
 	}
 }

@@ -142,6 +142,22 @@ func TestSettings(t *testing.T) {
 		{"smtp sub-addr-delim _", func(c *Config) any { return c.SubAddrDelim }, "_"},
 		{"smtp limit max-rcpt 5 max-mails 6", func(c *Config) any { return []int{c.MaxRcpt, c.MaxMails} }, []int{5, 6}},
 		{"smtp limit", func(c *Config) any { return c.MaxRcpt }, 1000},
+		{"smtp limit command-timeout 1m data-timeout 2m session-timeout 1h", func(c *Config) any {
+			return []time.Duration{c.SMTP.CommandTimeout, c.SMTP.DataTimeout, c.SMTP.SessionTimeout}
+		}, []time.Duration{time.Minute, 2 * time.Minute, time.Hour}},
+		{"smtp limit max-session 1 max-errors 2 max-auth-errors 3 min-data-rate 4", func(c *Config) any {
+			return []int{c.SMTP.MaxSession, c.SMTP.MaxErrors, c.SMTP.MaxAuthErrors, c.SMTP.MinDataRate}
+		}, []int{1, 2, 3, 4}},
+		{"smtp limit max-session-per-source 1 max-session-per-network 2 max-connect-per-source 3 max-connect-per-network 4 \\\n" +
+			"max-errors-per-source 5 max-errors-per-network 6 max-auth-errors-per-source 7 max-auth-errors-per-network 8 \\\n" +
+			"max-rcpt-per-source 9 max-rcpt-per-network 0", func(c *Config) any {
+			return []PerClient{c.SMTP.Session, c.SMTP.Connect, c.SMTP.Errors, c.SMTP.AuthErrors, c.SMTP.Rcpt}
+		}, []PerClient{{1, 2}, {3, 4}, {5, 6}, {7, 8}, {9, 0}}},
+		{"smtp limit exempt 10.1.2.3/8 exempt 192.0.2.1\nsmtp limit exempt \"2001:db8::/32\"", func(c *Config) any {
+			return c.SMTP.Exempt
+		}, []string{"10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"}},
+		{"smtp early-talkers log", func(c *Config) any { return c.SMTP.TakeEarly }, true},
+		{"smtp early-talkers log\nsmtp early-talkers reject", func(c *Config) any { return c.SMTP.TakeEarly }, false},
 		{"mda limit max-session 1 max-session-per-user 2 task-hiwat 3 task-lowat 4 task-release 5",
 			func(c *Config) any { return c.MDA }, MDALimits{1, 2, 3, 4, 5}},
 		{"scheduler limit max-inflight 1 max-evp-batch-size 2 max-msg-batch-size 3 max-schedule 4",

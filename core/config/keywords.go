@@ -52,8 +52,7 @@ const (
 const orTrusted = "or-trusted"
 
 var (
-	smtpLimits = []string{"max-mails", "max-rcpt"}
-	mdaLimits  = []string{
+	mdaLimits = []string{
 		"max-session", "max-session-per-user", "task-hiwat", "task-lowat", "task-release",
 	}
 	schedulerLimits = []string{
@@ -78,7 +77,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{normalize, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{earlyTalkers, justLog, normalize, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {

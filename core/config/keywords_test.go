@@ -32,6 +32,7 @@ queue schedule 5m, 1h
 queue ttl 1d
 scheduler limit max-schedule 10
 smtp ciphers HIGH
+smtp early-talkers log
 smtp limit max-rcpt 10
 smtp max-message-size 1M
 smtp sub-addr-delim "+"
@@ -88,7 +89,7 @@ func wordsOf(text string) map[string]bool {
 
 func TestKeywords(t *testing.T) {
 	for _, list := range [][]string{
-		reserved, reservedUnused, directives, smtpLimits, mdaLimits, schedulerLimits, mtaLimits,
+		reserved, reservedUnused, directives, smtpLimits, smtpTimeouts, mdaLimits, schedulerLimits, mtaLimits,
 		dheModes, tableTypes, filterPhases, methods, schemes,
 	} {
 		if !sort.StringsAreSorted(list) {

@@ -212,7 +212,7 @@ func (p *parser) oldLimit(d *directive) {
 		p.limits(d, schedulerLimits)
 	case "session":
 		d.name = "smtp limit"
-		p.limits(d, smtpLimits)
+		p.smtpLimits(d)
 	}
 }
 

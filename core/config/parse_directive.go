@@ -254,11 +254,13 @@ func (p *parser) parseScheduler(d *directive) {
 }
 
 func (p *parser) parseSMTP(d *directive) {
-	word := p.oneOf("ciphers", "limit", "max-message-size", "sub-addr-delim")
+	word := p.oneWord("ciphers", earlyTalkers, "limit", "max-message-size", "sub-addr-delim")
 	d.name = "smtp " + word
 	switch word {
 	case "limit":
-		p.limits(d, smtpLimits)
+		p.smtpLimits(d)
+	case earlyTalkers:
+		p.earlyTalkers(d)
 	case "max-message-size":
 		d.args = append(d.args, p.size())
 	case "ciphers", "sub-addr-delim":

@@ -22,6 +22,10 @@ func printed(d *directive) string {
 		b.word(name)
 		b.list(args)
 		return b.String()
+	case "smtp early-talkers":
+		b.word(name)
+		b.word(args[0].text)
+		return b.String()
 	case "ca":
 		b.word("ca")
 		b.value(d.arg(0))

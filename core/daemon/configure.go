@@ -100,7 +100,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 
 func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatcherConfig, error) {
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
-		MaxMails: cfg.MaxMails, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
+		MaxMails: cfg.MaxMails, SMTP: cfg.SMTP, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
 		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
 	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })
 	for _, a := range cfg.Actions {

@@ -496,6 +496,7 @@ type dispatcherConfig struct {
 	MaxMessageSize int64
 	MaxRcpt        int
 	MaxMails       int
+	SMTP           config.SMTPLimits
 	Listeners      []boundListener // in the order of the sockets
 	Socket         config.SocketListener
 	Ciphers        string     // of listeners that have none of their own
