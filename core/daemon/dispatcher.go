@@ -38,7 +38,8 @@ type dispatcherRole struct {
 	stop     context.CancelFunc
 	sessions sync.WaitGroup
 	count    atomic.Int64
-	most     int64 // sessions at a time
+	most     int64 // sessions at a time, as the system lets
+	sources  *smtp.Sources
 	paused   atomic.Bool
 
 	pausing    sync.Mutex    // one change after the other
@@ -70,7 +71,7 @@ const fdReserve = 32
 
 func newDispatcher(m *member) *dispatcherRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000, pauseKnown: make(chan struct{})}
+	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000, sources: smtp.NewSources(m.log), pauseKnown: make(chan struct{})}
 	if limit, err := privdrop.RaiseFileLimit(); err == nil && limit > 4*fdReserve {
 		// Two for each session, which may hold a large message; a quarter is for relaying.
 		d.most = min(int64(min(limit, 1<<20)-fdReserve)*3/8, mostSessions)
@@ -140,6 +141,7 @@ func (d *dispatcherRole) activate() {
 		d.sessions.Go(func() { d.learnPaused(told) })
 	}
 	d.relay.activate()
+	d.sources.SetLimits(sourceLimits(&d.next.SMTP))
 	old := d.cfg.Swap(d.next)
 	d.next = nil
 	if old != nil {
@@ -178,9 +180,13 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 			}
 			continue
 		}
-		if d.count.Add(1) > d.most || d.paused.Load() {
+		full := d.count.Add(1) > s.most(d.most)
+		if full || d.paused.Load() {
 			d.count.Add(-1)
-			d.sessions.Go(func() { turnAway(conn, s.Hostname) })
+			if full {
+				d.sources.Busy()
+			}
+			d.sessions.Go(func() { turnAway(l, conn, "4.3.2", "Service not available") })
 			continue
 		}
 		d.sessions.Go(func() {
@@ -190,11 +196,12 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 	}
 }
 
-// turnAway tells a client to come back.
-func turnAway(conn net.Conn, hostname string) {
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	_, _ = fmt.Fprintf(conn, "421 4.3.2 %s Service not available, try again later\r\n", hostname)
-	conn.Close()
+// most gives how many sessions there may be at a time.
+func (s *dispatcherSettings) most(system int64) int64 {
+	if n := int64(s.SMTP.MaxSession); n > 0 {
+		return min(n, system)
+	}
+	return system
 }
 
 func (d *dispatcherRole) serve(s *dispatcherSettings, l *listener, conn net.Conn) {
@@ -210,6 +217,10 @@ func (d *dispatcherRole) serve(s *dispatcherSettings, l *listener, conn net.Conn
 		conn.Close()
 		return
 	}
+	if !d.mayServe(l, conn, &peer) {
+		return
+	}
+	defer peer.Source.Leave()
 	family := stats.SMTPSessionInet4
 	if peer.Remote.Addr().Unmap().Is6() {
 		family = stats.SMTPSessionInet6
@@ -244,6 +255,7 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 		s.close()
 	}
 	d.stop()
+	d.sources.Close()
 	d.relay.drain(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -289,7 +301,9 @@ func (s *dispatcherSettings) sessionConfig(hostname string) *smtp.Config {
 		hostname = s.Hostname
 	}
 	return &smtp.Config{Hostname: hostname, Ident: "Godwit", MaxMessageSize: s.MaxMessageSize,
-		MaxRcpt: s.MaxRcpt, MaxMails: s.MaxMails}
+		MaxRcpt: s.MaxRcpt, MaxMails: s.MaxMails, MaxErrors: s.SMTP.MaxErrors, MaxAuthErrors: s.SMTP.MaxAuthErrors,
+		TakeEarly: s.SMTP.TakeEarly, Timeouts: smtp.Timeouts{Command: s.SMTP.CommandTimeout, Data: s.SMTP.DataTimeout,
+			Session: s.SMTP.SessionTimeout, Rate: s.SMTP.MinDataRate}}
 }
 
 // certificates joins each chain with its key in the crypto process.

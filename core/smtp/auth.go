@@ -45,6 +45,9 @@ func (c *Conn) auth(arg string) *gosmtp.SMTPError {
 	if mechanism = strings.ToUpper(mechanism); !slices.Contains(offered, mechanism) {
 		return reply(504, 7, 4, `Security features not supported: AUTH method "`+mechanism+`" not supported`)
 	}
+	if !c.peer.Source.mayAuth() {
+		return reply(454, 7, 0, "Too many failed logins from your address, try again later")
+	}
 	server, err := c.session.(gosmtp.AuthSession).Auth(mechanism)
 	if err != nil {
 		return c.answer(err, nil)
@@ -56,6 +59,7 @@ func (c *Conn) auth(arg string) *gosmtp.SMTPError {
 		c.authenticated, c.authErrors = true, 0
 	case r.Code == 535:
 		c.authErrors++
+		c.peer.Source.authFailed()
 		c.delay()
 	}
 	return r

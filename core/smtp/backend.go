@@ -79,6 +79,7 @@ type EndSession interface {
 type Timeouts struct {
 	Command time.Duration // for a whole command line, and for a TLS handshake; 5 minutes
 	Data    time.Duration // for each piece of a message; 5 minutes
+	Rate    int           // octets a second of a message that has taken longer than Data; 0: any
 	Session time.Duration // in total; 4 hours
 }
 
@@ -94,9 +95,11 @@ type Config struct {
 	MaxRcpt         int         // recipients of a message; 0: no limit
 	MaxMails        int         // messages of a session; 0: no limit
 	MaxErrors       int         // commands refused for good, then 421; 0: 20. Refused recipients count a tenth
+	MaxAuthErrors   int         // wrong passwords, then 421; 0: 5
 	MaxIdleCommands int         // commands without a message among them, then 421; 0: 1000
 	Normalize       bool        // bare LF and CR are line ends
 	DSN             bool
+	TakeEarly       bool          // a client that talks before the banner is logged, not refused
 	AuthDelay       time.Duration // a wrong password is answered after a random time below this
 	Timeouts        Timeouts
 }
@@ -107,6 +110,7 @@ type Peer struct {
 	Socket        bool           // a local program over the socket
 	User          string         // its user, "" when unknown
 	UID           int            // its user id, -1 when unknown
+	Source        *Source        // what it does in all its sessions; nil: no limits
 }
 
 // PeerOf gives what a connection itself says about its ends. The user of a local one is
@@ -132,10 +136,17 @@ const (
 	handshakeMost   = time.Minute // a client needs no longer for a handshake
 	lingerTime      = 2 * time.Second
 	lingerOctets    = 256 << 10
-	maxAuthErrors   = 5
+	defaultAuth     = 5
 	rcptErrorWeight = 1
 	errorWeight     = 10
 )
+
+func orCount(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
 
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d > 0 {

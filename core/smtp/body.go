@@ -28,6 +28,7 @@ type Body struct {
 	have    []byte // decoded and not taken yet
 	size    int64
 	raw     int64
+	began   time.Time         // when the first octets were waited for
 	full    bool              // the last read filled the buffer
 	refused *gosmtp.SMTPError // the octets break a rule
 	broken  error             // of the connection
@@ -135,9 +136,27 @@ func (b *Body) fill() error {
 	} else {
 		in.shrink()
 	}
-	err := b.c.fill(time.Now().Add(orDefault(b.c.cfg.Timeouts.Data, defaultTimeout)), false)
+	err := b.c.fill(b.deadline(), false)
 	b.full = in.w-in.r >= smallBuffer-slack
 	return err
+}
+
+// deadline gives the time by which more of the message has to come. A client that sends
+// little by little would stay as long as it likes: after a while the whole message has to
+// have come at a certain rate.
+func (b *Body) deadline() time.Time {
+	now, most := time.Now(), orDefault(b.c.cfg.Timeouts.Data, defaultTimeout)
+	if b.began.IsZero() {
+		b.began = now
+	}
+	next := now.Add(most)
+	if rate := int64(b.c.cfg.Timeouts.Rate); rate > 0 {
+		earned := time.Duration(min(b.raw/rate, 1<<32)) * time.Second
+		if slow := b.began.Add(most + earned); slow.Before(next) {
+			return slow
+		}
+	}
+	return next
 }
 
 // verdict says what is wrong with the octets so far.

@@ -83,10 +83,8 @@ func known(verb string) bool {
 
 // limit ends sessions that only make mistakes or never come to the point.
 func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
-	most, idle := c.cfg.MaxErrors, c.idleMost()
-	if most <= 0 {
-		most = defaultErrors
-	}
+	most, idle := orCount(c.cfg.MaxErrors, defaultErrors), c.idleMost()
+	before := c.score
 	switch {
 	case verb == "RCPT" && r.Code >= 500:
 		// A long list of recipients has some that are gone: that is no attack.
@@ -101,11 +99,14 @@ func (c *Conn) limit(verb string, r *gosmtp.SMTPError) {
 	}
 	switch {
 	case c.reason != "":
-	case c.authErrors >= maxAuthErrors:
+	case c.authErrors >= orCount(c.cfg.MaxAuthErrors, defaultAuth):
 		c.send(reply(421, 7, 0, "Too many failed logins, closing connection"), "")
 		c.reason = "too-many-logins"
 	case c.score > most*errorWeight:
 		c.send(reply(421, 7, 0, "Too many errors, closing connection"), "")
+		c.reason = "too-many-errors"
+	case c.score > before && !c.authenticated && c.peer.Source.failed(c.score-before):
+		c.send(reply(421, 7, 0, "Too many errors from your address, closing connection"), "")
 		c.reason = "too-many-errors"
 	case c.idle > idle:
 		c.send(reply(421, 7, 0, "Too many commands, closing connection"), "")

@@ -18,4 +18,8 @@
 //
 // A session costs one goroutine and a 4 KiB buffer while it waits for a command; a bulk
 // buffer of 64 KiB is borrowed only while a message flows faster than the small one holds.
+//
+// What many sessions of one client do together is counted by Sources, which has a limit for
+// each: a session belongs to a Source, and asks it when a command was refused, a password was
+// wrong, or a recipient is named.
 package smtp

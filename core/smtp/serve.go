@@ -73,7 +73,7 @@ func (c *Conn) serve(b Backend, cancel func()) {
 }
 
 // greet asks the backend for a session and sends the banner. A client that talks before
-// the banner is not a mail server: it is refused.
+// the banner is not a mail server: it is refused unless the configuration takes it.
 func (c *Conn) greet(b Backend, cancel func()) bool {
 	early := c.watchEarly(cancel)
 	session, err := b.NewSession(c)
@@ -89,10 +89,13 @@ func (c *Conn) greet(b Backend, cancel func()) bool {
 		c.hang("refused")
 	case session == nil:
 		c.send(reply(421, 3, 0, textTempError), "")
-	case talked:
+	case talked && !c.cfg.TakeEarly:
 		c.send(reply(554, 5, 1, "Invalid command: Command sent before the greeting"), "")
 		c.hang("early-talker")
 	default:
+		if talked {
+			c.t.Infof("smtp early-talker")
+		}
 		c.announce(false)
 		c.banner()
 		return true
@@ -134,8 +137,11 @@ func (c *Conn) watchEarly(cancel func()) func() (talked, gone bool) {
 	done := make(chan error, 1)
 	c.raw.SetReadDeadline(c.expires)
 	go func() {
-		var b [1]byte
-		_, err := io.ReadFull(c.conn, b[:])
+		n, err := c.conn.Read(c.in.room()[:1]) // it may be taken
+		c.in.w += n
+		if n > 0 {
+			err = nil
+		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			cancel()
 		}

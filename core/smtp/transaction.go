@@ -71,6 +71,9 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	if most := c.cfg.MaxRcpt; most > 0 && c.rcpts >= most {
 		return reply(452, 5, 3, "Too many recipients: Too many recipients")
 	}
+	if !c.peer.Source.recipient() {
+		return reply(450, 7, 0, "Too many recipients from your address, try again later")
+	}
 	r = c.answer(c.session.Rcpt(rcpt, opts), reply(250, 1, 5, "Destination address valid: Recipient ok"))
 	if r.Code < 300 {
 		c.rcpts++
