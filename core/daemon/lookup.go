@@ -174,6 +174,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.tableSlots, r, func() { l.tlsPolicy(r) })
 	case r.Kind == kindAuth && from == Dispatcher:
 		bounded(l.authSlots, r, func() { l.auth(r) })
+	case r.Kind == kindUser && from == Dispatcher:
+		bounded(l.tableSlots, r, func() { l.user(r) })
 	case r.Kind == kindSender && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.sender(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -89,10 +90,7 @@ func (l *lookupRole) compare(ctx context.Context, req *authRequest) (bool, error
 	}
 	hash := *decoy.Load()
 	if found {
-		hash = value
-		if _, rest, named := strings.Cut(value, ":"); named {
-			hash = rest // "user:hash"
-		}
+		hash = hashOf(value)
 	}
 	if err := l.hashing.enter(ctx, sourceOf(req.Source)); err != nil {
 		return false, err
@@ -103,6 +101,29 @@ func (l *lookupRole) compare(ctx context.Context, req *authRequest) (bool, error
 		decoy.Store(&hash)
 	}
 	return ok && found, err
+}
+
+// hashOf gives the hash of a value of a table, "hash" or "user:hash".
+func hashOf(value string) string {
+	if _, rest, named := strings.Cut(value, ":"); named {
+		return rest
+	}
+	return value
+}
+
+// userExists asks whether a table has a user who is not locked out. The password does not
+// matter.
+func (l *lookupRole) userExists(ctx context.Context, req *authRequest) (bool, error) {
+	s := l.cfg.get(req.Generation)
+	switch {
+	case s.decoys[req.Table] == nil:
+		return false, fmt.Errorf("table %q is not for authentication", req.Table)
+	case s.tables.Serves(req.Table, table.Auth):
+		return false, errors.New("its program tells no users without their passwords, as EXTERNAL needs")
+	}
+	value, found, err := s.tables.Lookup(ctx, req.Table, table.Credentials, req.User)
+	hash := hashOf(value)
+	return found && !strings.HasPrefix(hash, "*") && !strings.HasPrefix(hash, "!"), err
 }
 
 // senderAllowed asks whether a user may send as an address.
@@ -138,6 +159,14 @@ func (l *lookupRole) auth(r *ipc.Request) {
 	l.answer(r, &req, func(ctx context.Context) any {
 		ok, err := l.authenticate(ctx, &req)
 		return l.found("credentials of "+visible(req.User), req.Table, "", ok, err)
+	})
+}
+
+func (l *lookupRole) user(r *ipc.Request) {
+	var req authRequest
+	l.answer(r, &req, func(ctx context.Context) any {
+		ok, err := l.userExists(ctx, &req)
+		return l.found("user "+visible(req.User), req.Table, "", ok, err)
 	})
 }
 

@@ -46,6 +46,7 @@ const (
 	kindSender    // senderRequest; answer foundReply
 	kindAddrName  // addrNameRequest; answer foundReply
 	kindRoute     // routeRequest; answer routeReply
+	kindUser      // authRequest without a password; answer foundReply
 
 	// lookup -> queue, and the queue's own notices by way of lookup
 	kindEnvelopes // newEnvelopes
