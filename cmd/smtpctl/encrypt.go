@@ -6,12 +6,10 @@ import (
 	"io"
 
 	"github.com/godwit-mta/godwit/core/password"
-	"github.com/godwit-mta/godwit/platform"
 )
 
 // encrypt prints the hash of a password, or of each line of the input when none is given.
-func encrypt(secret string, in io.Reader, out io.Writer) error {
-	method := platform.Current().CryptMethod
+func encrypt(method, secret string, in io.Reader, out io.Writer) error {
 	if secret != "" {
 		return printHash(out, method, secret)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/getopt"
 	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/password"
 	"github.com/godwit-mta/godwit/core/sendmail"
 	"github.com/godwit-mta/godwit/platform"
 )
@@ -102,7 +103,9 @@ func alone(req *control.Request) int {
 	err := errors.New("this command is not supported yet")
 	switch req.Op {
 	case control.Encrypt:
-		err = encrypt(req.Name, os.Stdin, os.Stdout)
+		err = encrypt(platform.Current().CryptMethod, req.Name, os.Stdin, os.Stdout)
+	case control.EncryptScram:
+		err = encrypt(password.SCRAM, req.Name, os.Stdin, os.Stdout)
 	case control.ConvertConfig:
 		err = convert(req.Name, os.Stdout, os.Stderr)
 	}

@@ -118,7 +118,7 @@ func TestMakemap(t *testing.T) {
 }
 
 func TestEncrypt(t *testing.T) {
-	for _, args := range [][]string{{"encrypt", "a secret"}, {"encrypt"}} {
+	for _, args := range [][]string{{"encrypt", "a secret"}, {"encrypt"}, {"encrypt-scram", "a secret"}, {"encrypt-scram"}} {
 		_, stdout, stderr := call(t, "smtpctl", "a secret\n", args...)
 		if ok, err := password.Verify(strings.TrimSuffix(stdout, "\n"), "a secret"); !ok || err != nil {
 			t.Errorf("%q: %q, %q: %v", args, stdout, stderr, err)

@@ -20,6 +20,9 @@ func (c *checker) checkListen(d *directive) {
 	}
 	c.checkInterface(&l, d)
 	for _, o := range d.options {
+		if o.name == scram && l.AuthTable == "" {
+			c.errorf(o.pos, "\"scram\" needs a table with keys of users: write \"auth <NAME>\" or \"auth-optional <NAME>\" as well")
+		}
 		needsTLS := o.name == "pki" || o.name == "auth" || o.name == "auth-optional"
 		offersTLS := o.name == "tls" || o.name == "tls-require" || o.name == "smtps"
 		switch {
@@ -57,6 +60,8 @@ func (c *checker) listenOption(l *Listener, o *option) {
 		l.NoDSN = true
 	case "proxy-v2":
 		l.ProxyV2 = true
+	case scram:
+		l.Scram = true
 	case normalize:
 		l.Normalize = true
 	}

@@ -217,6 +217,7 @@ type Listener struct {
 	Auth         bool
 	AuthOptional bool
 	AuthTable    string // "" is the system's passwords
+	Scram        bool   // offers SCRAM-SHA-256
 	Senders      string // table
 	Masquerade   bool
 	Tag          string

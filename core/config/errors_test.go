@@ -148,6 +148,7 @@ var wrong = []struct {
 	{"listen on lo hostnames { a }", 1, 24, `"hostnames" needs a mapping`, ""},
 	{"listen on lo filter f", 1, 21, `there is no filter "f"`, ""},
 	{"listen on socket port 25", 1, 18, `unexpected "port": expected "filter", "mask-src", "no-dsn" or "tag"`, ""},
+	{"listen on lo scram", 1, 14, `"scram" needs a table with keys of users`, ""},
 	{"listen on socket normalize", 1, 18, `unexpected "normalize"`, ""},
 	{"listen on socket\nlisten on socket", 2, 1, `listen on "socket" is already declared`, ""},
 

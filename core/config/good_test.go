@@ -229,6 +229,8 @@ func TestListeners(t *testing.T) {
 			TLSVerify: true, PKI: []string{"a.example.org"}}},
 		{"all tls pki a.example.org auth normalize", Listener{Interface: "all", Port: 25, TLS: true,
 			PKI: []string{"a.example.org"}, Auth: true, Normalize: true}},
+		{"all tls pki a.example.org scram auth <cred> tag scram", Listener{Interface: "all", Port: 25, TLS: true,
+			PKI: []string{"a.example.org"}, Auth: true, AuthTable: "cred", Scram: true, Tag: "scram"}},
 		{"all tls pki a.example.org auth-optional <cred> hostname x.example.org",
 			Listener{Interface: "all", Port: 25, TLS: true, PKI: []string{"a.example.org"},
 				AuthOptional: true, AuthTable: "cred", Hostname: "x.example.org"}},

@@ -35,6 +35,9 @@ var directives = []string{
 // normalize is ours: were it reserved, a file with "tag normalize" would stop to load.
 const normalize = "normalize"
 
+// scram is ours too.
+const scram = "scram"
+
 // schedule and max-body-memory are ours as well.
 const (
 	schedule      = "schedule"
@@ -77,7 +80,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{earlyTalkers, justLog, normalize, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
 	} {

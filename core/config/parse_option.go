@@ -43,7 +43,7 @@ func (p *parser) options(d *directive, valid []syntax) {
 // choose reads the keywords of an option.
 func (p *parser) choose(o *option, valid []syntax) syntax {
 	for _, s := range valid {
-		if (s.words == normalize || s.words == schedule) && p.bare(s.words) {
+		if (s.words == normalize || s.words == scram || s.words == schedule) && p.bare(s.words) {
 			o.name = s.words
 			return s
 		}
@@ -70,8 +70,9 @@ func (p *parser) bare(word string) bool {
 	return true
 }
 
-func (p *parser) isNormalize() bool {
-	return p.tok.kind == tString && !p.tok.quoted && p.tok.text == normalize
+// isOption reports whether a word that is not reserved is an option of a listener.
+func (p *parser) isOption() bool {
+	return p.tok.kind == tString && !p.tok.quoted && (p.tok.text == normalize || p.tok.text == scram)
 }
 
 // firstWords gives the words that come next in those options that begin with prefix.
@@ -111,7 +112,7 @@ func (p *parser) arguments(o *option, s syntax) {
 		o.table = p.tableArg()
 	case shapeMaybeTable:
 		// No table here can be a single string, so this one is the option.
-		if p.beginsTable() && !p.isNormalize() {
+		if p.beginsTable() && !p.isOption() {
 			o.table = p.tableArg()
 		}
 	case shapePattern:

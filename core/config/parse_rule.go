@@ -13,7 +13,7 @@ var listenOptions = []syntax{
 	{"hostnames", shapeTable, ""}, {"inet4", shapeNone, ""}, {"inet6", shapeNone, ""},
 	{"mask-src", shapeNone, ""}, {"no-dsn", shapeNone, ""}, {normalize, shapeNone, ""}, {"pki", shapeText, ""},
 	{"port", shapePort, ""}, {"protocols", shapeText, ""}, {"proxy-v2", shapeNone, ""},
-	{"received-auth", shapeNone, ""}, {"senders", shapeTable, "masquerade"},
+	{"received-auth", shapeNone, ""}, {scram, shapeNone, ""}, {"senders", shapeTable, "masquerade"},
 	{"smtps", shapeNone, "verify"}, {"tag", shapeText, ""}, {"tls", shapeNone, ""},
 	{"tls-require", shapeNone, "verify"},
 }

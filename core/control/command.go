@@ -63,6 +63,8 @@ func commands() []command {
 		{"update table <name>", UpdateTable},
 		{"encrypt", Encrypt},
 		{"encrypt <string>", Encrypt},
+		{"encrypt-scram", EncryptScram},
+		{"encrypt-scram <string>", EncryptScram},
 		{"config convert <file>", ConvertConfig},
 		{"spf walk", SPFWalk},
 		{"spf walk <file>", SPFWalk},

@@ -44,6 +44,8 @@ func TestParseCommand(t *testing.T) {
 		{"update table aliases", Request{Op: UpdateTable, Last: all, Name: "aliases"}},
 		{"encrypt", Request{Op: Encrypt, Last: all}},
 		{"config convert /etc/smtpd.conf", Request{Op: ConvertConfig, Last: all, Name: "/etc/smtpd.conf"}},
+		{"encrypt-scram", Request{Op: EncryptScram, Last: all}},
+		{"encrypt-scram secret", Request{Op: EncryptScram, Last: all, Name: "secret"}},
 		{"encrypt secret", Request{Op: Encrypt, Last: all, Name: "secret"}},
 		{"spf walk", Request{Op: SPFWalk, Last: all}},
 		{"stop", Request{Op: Stop, Last: all}},
@@ -61,7 +63,7 @@ func TestParseCommand(t *testing.T) {
 }
 
 func TestParseCommandErrors(t *testing.T) {
-	top := "discover,pause,queue,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,config,spf,reload,stop"
+	top := "discover,pause,queue,resume,show,log,monitor,remove,schedule,trace,untrace,update,encrypt,encrypt-scram,config,spf,reload,stop"
 	tests := []struct{ line, want string }{
 		{"", top},
 		{"foo", top},

@@ -48,6 +48,7 @@ const (
 	Stop                          // nothing
 	Enqueue                       // a descriptor on which the server speaks SMTP
 	Encrypt                       // asked of nobody: smtpctl does it itself; Name, may be empty
+	EncryptScram                  // the same
 	SPFWalk                       // asked of nobody; Name, a file or empty for standard input
 	ConvertConfig                 // asked of nobody; Name, a file
 	ops
@@ -72,7 +73,9 @@ func (r *Request) Check() bool {
 }
 
 // Alone reports whether smtpctl carries the operation out without the daemon.
-func (op Op) Alone() bool { return op == Encrypt || op == SPFWalk || op == ConvertConfig }
+func (op Op) Alone() bool {
+	return op == Encrypt || op == EncryptScram || op == SPFWalk || op == ConvertConfig
+}
 
 // Changes reports whether the operation changes the envelopes of a range; all of these are answered with a Count.
 func (op Op) Changes() bool {

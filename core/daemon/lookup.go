@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -42,6 +43,8 @@ type lookupRole struct {
 	hashing   *fairGate     // for comparing passwords, which takes all that a processor has
 	authSlots chan struct{} // those who wait for it are in nobody's way
 	guesses   guesses
+	// scramSecret is of this process: it makes salts of users that do not exist, and seals.
+	scramSecret [32]byte
 
 	// Questions under way. Tables that take their time do not keep the DNS from answering.
 	tableSlots, routeSlots, dnsSlots chan struct{}
@@ -73,9 +76,11 @@ func (s *lookupSettings) set() *table.Set {
 
 func newLookup(m *member) *lookupRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()), authSlots: make(chan struct{}, mostLookups),
+	l := &lookupRole{m: m, ctx: ctx, stop: cancel, hashing: newFairGate(hashSlots()), authSlots: make(chan struct{}, mostLookups),
 		tableSlots: make(chan struct{}, mostLookups), routeSlots: make(chan struct{}, mostLookups), dnsSlots: make(chan struct{}, mostLookups),
 		dns: dns.New(dns.Options{ResolvConf: "/etc/resolv.conf", Hosts: "/etc/hosts", Log: m.log})}
+	rand.Read(l.scramSecret[:])
+	return l
 }
 
 func (l *lookupRole) prepare(r *ipc.Request, _ []*os.File) error {
@@ -176,6 +181,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.authSlots, r, func() { l.auth(r) })
 	case r.Kind == kindUser && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.user(r) })
+	case r.Kind == kindScram && from == Dispatcher:
+		bounded(l.tableSlots, r, func() { l.scram(r) })
 	case r.Kind == kindSender && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.sender(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:

@@ -13,6 +13,7 @@ import (
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/password"
+	"github.com/godwit-mta/godwit/core/scram"
 	"github.com/godwit-mta/godwit/core/table"
 )
 
@@ -24,12 +25,18 @@ type tableUse struct {
 	Service table.Service
 }
 
+// optionScram needs the keys themselves: a program that compares passwords is not enough.
+const optionScram = "scram"
+
 // listenerTables gives the tables that sessions of listeners ask for.
 func listenerTables(listeners []config.Listener) (uses []tableUse) {
 	for i := range listeners {
 		l := &listeners[i]
 		uses = append(uses, tableUse{l.Pos, "auth", l.AuthTable, table.Credentials},
 			tableUse{l.Pos, "senders", l.Senders, table.MailAddrMap}, tableUse{l.Pos, "hostnames", l.Hostnames, table.AddrName})
+		if l.Scram {
+			uses = append(uses, tableUse{l.Pos, optionScram, l.AuthTable, table.Credentials})
+		}
 	}
 	return named(uses)
 }
@@ -43,7 +50,7 @@ func named(uses []tableUse) []tableUse {
 func (s *lookupSettings) prepareListeners() error {
 	s.decoys = make(map[string]*atomic.Pointer[string])
 	for _, u := range s.Sessions {
-		if u.Service == table.Credentials {
+		if u.Service == table.Credentials && u.Option != optionScram {
 			hash := decoy
 			s.decoys[u.Table] = new(atomic.Pointer[string])
 			s.decoys[u.Table].Store(&hash)
@@ -103,8 +110,12 @@ func (l *lookupRole) compare(ctx context.Context, req *authRequest) (bool, error
 	return ok && found, err
 }
 
-// hashOf gives the hash of a value of a table, "hash" or "user:hash".
+// hashOf gives the hash of a value of a table, "hash" or "user:hash". Keys of SCRAM have
+// colons themselves.
 func hashOf(value string) string {
+	if strings.HasPrefix(value, scram.Prefix) {
+		return value
+	}
 	if _, rest, named := strings.Cut(value, ":"); named {
 		return rest
 	}

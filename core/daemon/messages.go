@@ -47,6 +47,7 @@ const (
 	kindAddrName  // addrNameRequest; answer foundReply
 	kindRoute     // routeRequest; answer routeReply
 	kindUser      // authRequest without a password; answer foundReply
+	kindScram     // scramRequest; answer scramReply
 
 	// lookup -> queue, and the queue's own notices by way of lookup
 	kindEnvelopes // newEnvelopes
@@ -250,6 +251,23 @@ type authRequest struct {
 	Table          string
 	User, Password string
 	Source         netip.Addr // of the client
+}
+
+// scramRequest has a message of a client that authenticates with SCRAM, the second one
+// with the state of the answer to the first.
+type scramRequest struct {
+	Generation     uint64
+	Table, Message string
+	State          []byte
+	Source         netip.Addr // of the client
+}
+
+// scramReply has the server's message. Found means that the proof was right, Malformed that
+// the client is at fault, Failed that the table could not be asked.
+type scramReply struct {
+	Found, Malformed, Failed bool
+	Message                  string
+	State                    []byte
 }
 
 // verifyRequest asks for a comparison.

@@ -124,7 +124,7 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 	}
 	allowed := map[Role]map[Role][]ipc.Kind{
 		Crypto:     {Dispatcher: {kindSign}},
-		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindTLSA, kindSTS, kindTLSPolicy, kindAuth, kindUser, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
+		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindTLSA, kindSTS, kindTLSPolicy, kindAuth, kindUser, kindScram, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
 		Dispatcher: {Queue: {kindRelay}, Control: {kindAdmin}},
 		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindReached, kindBody},
 			Control: {kindAdmin}, Parent: {kindQuiet}},

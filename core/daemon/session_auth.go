@@ -19,10 +19,14 @@ func (s *mailSession) AuthMechanisms() []string {
 	if !s.l.Auth && !s.l.AuthOptional {
 		return nil
 	}
-	if s.clientCert() != nil {
-		return append(smtp.Mechanisms(), smtp.External)
+	list := smtp.Mechanisms()
+	if s.l.Scram {
+		list = append(list, smtp.Scram)
 	}
-	return smtp.Mechanisms()
+	if s.clientCert() != nil {
+		list = append(list, smtp.External)
+	}
+	return list
 }
 
 // clientCert gives the certificate that EXTERNAL goes by, or nil. Authorities of the system
@@ -37,7 +41,10 @@ func (s *mailSession) clientCert() *x509.Certificate {
 
 // Auth begins an exchange.
 func (s *mailSession) Auth(mechanism string) (sasl.Server, error) {
-	if mechanism == smtp.External {
+	switch mechanism {
+	case smtp.Scram:
+		return smtp.NewScram(&scramSession{s: s}), nil
+	case smtp.External:
 		return smtp.NewExternal(s.clientCert(), s.authorize), nil
 	}
 	return smtp.NewMechanism(mechanism, s.authenticate), nil

@@ -13,6 +13,8 @@ import (
 	"github.com/go-crypt/crypt/algorithm"
 	"github.com/go-crypt/crypt/algorithm/bcrypt"
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
+
+	"github.com/godwit-mta/godwit/core/scram"
 )
 
 // MaxPassword is the longest password, in octets. libxcrypt takes no longer ones either.
@@ -31,7 +33,8 @@ var (
 // Verify reports whether password is the one that hash was made from. Known are bcrypt
 // ($2a$, $2b$, $2y$), SHA-crypt ($5$, $6$), yescrypt ($y$), scrypt ($scrypt$), argon2
 // ($argon2i$, $argon2d$, $argon2id$), MD5-crypt ($1$) and SHA1-crypt ($sha1$), each also
-// behind the scheme that Dovecot writes before it, such as {BLF-CRYPT}. A hash that begins
+// behind the scheme that Dovecot writes before it, such as {BLF-CRYPT}, and the keys of
+// SCRAM-SHA-256. A hash that begins
 // with an asterisk or an exclamation mark locks the account, as in passwd(5): no password
 // is right. An error means that the hash is of no use, whatever the password.
 //
@@ -39,6 +42,9 @@ var (
 func Verify(hash, password string) (ok bool, err error) {
 	if hash != "" && (hash[0] == '*' || hash[0] == '!') {
 		return false, nil
+	}
+	if strings.HasPrefix(hash, scram.Prefix) {
+		return verifyScram(hash, password)
 	}
 	s, err := parse(hash)
 	if err != nil {
@@ -52,6 +58,19 @@ func Verify(hash, password string) (ok bool, err error) {
 		return false, nil
 	}
 	return s.match(password)
+}
+
+func verifyScram(hash, password string) (bool, error) {
+	key, err := scram.ParseKey(hash)
+	switch {
+	case errors.Is(err, scram.ErrIterations):
+		return false, ErrTooDear
+	case err != nil:
+		return false, ErrFormat
+	case len(password) > MaxPassword || strings.IndexByte(password, 0) >= 0:
+		return false, nil
+	}
+	return key.Match(password)
 }
 
 // match computes. The library is given hashes that others wrote: should it panic at one,
@@ -77,6 +96,7 @@ const (
 	Bcrypt      = "2b"
 	BcryptOld   = "2a" // for systems that do not know the sign 2b
 	SHA512Crypt = "6"
+	SCRAM       = "SCRAM-SHA-256" // not of crypt(3)
 )
 
 // What a new hash costs: about a tenth of a second on a small machine.
@@ -94,6 +114,12 @@ func Hash(method, password string) (string, error) {
 	var h algorithm.Hash
 	var err error
 	switch method {
+	case SCRAM:
+		key, err := scram.NewKey(password)
+		if err != nil {
+			return "", err
+		}
+		return key.String(), nil
 	case Bcrypt, BcryptOld:
 		h, err = bcrypt.New(bcrypt.WithIterations(bcryptCost))
 	case SHA512Crypt:

@@ -201,6 +201,8 @@ func (d *dialog) set(options []string) error {
 			d.peer = Peer{Socket: true, User: "alice", UID: 1001}
 		case "auth":
 			d.b.auth = true
+		case "scram":
+			d.b.auth, d.b.scram = true, true
 		case "required":
 			d.cfg.AuthRequire = true
 		case "plain":

@@ -42,6 +42,7 @@ type sample struct {
 
 	plain  bool                           // sessions are of go-smtp's kind
 	auth   bool                           // sessions offer AUTH
+	scram  bool                           // and SCRAM
 	hold   func()                         // called in NewSession
 	refuse func(where, what string) error // for all methods
 }
@@ -139,14 +140,39 @@ func (s *sampleSession) TLSStarted(tls.ConnectionState) error {
 	return s.b.ask("tls", "")
 }
 func (s *sampleSession) AuthMechanisms() []string {
+	if s.b.scram {
+		return append(Mechanisms(), Scram)
+	}
 	if s.b.auth {
 		return Mechanisms()
 	}
 	return nil
 }
 func (s *sampleSession) Auth(mech string) (sasl.Server, error) {
+	if mech == Scram {
+		return NewScram(s), nil
+	}
 	return NewMechanism(mech, s.authenticate), nil
 }
+
+// The exchange of RFC 7677 section 3, for user alone; "broken" cannot be looked up.
+func (s *sampleSession) ScramFirst(user, message string) (string, error) {
+	s.b.note("scram " + user)
+	if user == "broken" {
+		return "", errors.New("no table today")
+	}
+	return "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", nil
+}
+func (s *sampleSession) ScramFinal(message string) (string, error) {
+	switch message {
+	case "malformed":
+		return "", MalformedAuth()
+	case "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=":
+		return "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", nil
+	}
+	return "", RefusedAuth()
+}
+func (s *sampleSession) ScramDone() { s.b.note("scram done") }
 
 // authenticate knows one user; "broken" cannot be looked up.
 func (s *sampleSession) authenticate(user, password string) error {
