@@ -43,6 +43,9 @@ func newDaemon(t *testing.T, conf string) *daemon {
 	d := &daemon{t: t, dir: dir, spool: filepath.Join(dir, "spool"), sock: filepath.Join(dir, "sock"),
 		log: filepath.Join(dir, "log"), addr: listen}
 	d.conf = write(t, filepath.Join(dir, "smtpd.conf"), strings.ReplaceAll(conf, "DIR", dir))
+	for _, user := range []string{"alice", "bob", "carol"} { // what an earlier test did not wait for
+		newMaildir(user).take()
+	}
 	return d
 }
 

@@ -329,7 +329,9 @@ func TestJournalTail(t *testing.T) {
 			d.start()
 			kept(t, 5)
 			d.drained(startWait)
-			d.waitLog("journal", "octets of unfinished records")
+			if name != "zeros" { // which is room for records to come
+				d.waitLog("journal", "octets of unfinished records")
+			}
 		})
 	}
 }

@@ -223,11 +223,15 @@ func (j *journal) append(batch []request) error {
 		req.rec.header(j.cur, at)
 		j.buf = append(j.buf, req.rec.buf...)
 	}
-	if at+int64(len(j.buf)) > j.cur.room {
+	records := len(j.buf)
+	if at+int64(records) > j.cur.room {
 		j.buf = append(j.buf, make([]byte, min(j.ahead, max(minAhead, int(j.cur.room))))...)
-		j.cur.room = at + int64(len(j.buf))
 	}
-	_, err := j.cur.f.WriteAt(j.buf, at)
+	n, err := j.cur.f.WriteAt(j.buf, at)
+	j.cur.room = max(j.cur.room, at+int64(n))
+	if n >= records { // a disk that is full may take them, but not all of the room
+		err = nil
+	}
 	if err == nil {
 		err = j.cur.f.Sync()
 	}
@@ -252,6 +256,9 @@ func (j *journal) end() {
 		return
 	}
 	j.old.Stop()
+	if j.cur.room > j.cur.size {
+		j.cur.f.Truncate(j.cur.size) // gives back the room; what a crash leaves of it means nothing
+	}
 	j.keeper.full(j.cur)
 	j.cur = nil
 }
