@@ -43,7 +43,11 @@ func (c *Conn) auth(arg string) *gosmtp.SMTPError {
 	mechanism, initial, _ := strings.Cut(arg, " ")
 	initial = strings.TrimLeft(initial, " ")
 	if mechanism = strings.ToUpper(mechanism); !slices.Contains(offered, mechanism) {
-		return reply(504, 7, 4, `Security features not supported: AUTH method "`+mechanism+`" not supported`)
+		name := ""
+		if knownMechanism(mechanism) { // any other word may be a password, and replies are logged
+			name = ` "` + mechanism + `"`
+		}
+		return reply(504, 7, 4, "Security features not supported: AUTH method"+name+" not supported")
 	}
 	if !c.peer.Source.mayAuth() {
 		return reply(454, 7, 0, "Too many failed logins from your address, try again later")

@@ -176,19 +176,32 @@ func (c *Conn) reset() {
 	c.session.Reset()
 }
 
-// mask hides what must not be read in logs: the arguments of AUTH.
+// mask hides what must not be read in logs: the arguments of AUTH. Only the name of a mechanism
+// is shown: any other word may be a password that was sent too early.
 func mask(line string) string {
 	word := strings.TrimLeft(line, " \t")
 	if len(word) < 5 || !strings.EqualFold(word[:4], "AUTH") || alnum(word[4]) {
 		return line
 	}
 	rest := strings.TrimLeft(word[5:], " \t")
-	end := 0
-	for end < len(rest) && end < 20 && (alnum(rest[end]) || rest[end] == '-' || rest[end] == '_') {
-		end++
+	name, arg := rest, ""
+	if i := strings.IndexAny(rest, " \t"); i >= 0 {
+		name, arg = rest[:i], " (...)"
 	}
-	if end == len(rest) {
-		return "AUTH " + rest
+	if !knownMechanism(name) {
+		return "AUTH (...)"
 	}
-	return "AUTH " + rest[:end] + " (...)"
+	return "AUTH " + name + arg
+}
+
+// knownMechanism reports whether a word is the name of a mechanism that clients use, offered
+// here or not.
+func knownMechanism(name string) bool {
+	switch strings.ToUpper(name) {
+	case "PLAIN", "LOGIN", "EXTERNAL", "ANONYMOUS", "CRAM-MD5", "DIGEST-MD5", "NTLM", "GSSAPI", "GS2-KRB5",
+		"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS",
+		"XOAUTH2", "OAUTHBEARER":
+		return true
+	}
+	return false
 }

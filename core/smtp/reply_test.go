@@ -62,7 +62,7 @@ func TestHeaderRefusal(t *testing.T) {
 func TestMask(t *testing.T) {
 	for in, want := range map[string]string{
 		"AUTH PLAIN AAAA": "AUTH PLAIN (...)", "auth login": "AUTH login", " AUTH  PLAIN  AAAA": "AUTH PLAIN (...)",
-		"AUTH\tPLAIN\tAAAA": "AUTH PLAIN (...)", "AUTH =AAAA": "AUTH  (...)", "AUTHOR x": "AUTHOR x", "AUTH": "AUTH",
+		"AUTH\tPLAIN\tAAAA": "AUTH PLAIN (...)", "AUTH =AAAA": "AUTH (...)", "AUTH c2VjcmV0": "AUTH (...)", "AUTH PLAIN\tAAAA": "AUTH PLAIN (...)", "AUTH scram-sha-256": "AUTH scram-sha-256", "AUTHOR x": "AUTHOR x", "AUTH": "AUTH",
 		"MAIL FROM:<a@b> AUTH=<>": "MAIL FROM:<a@b> AUTH=<>",
 	} {
 		if got := mask(in); got != want {
