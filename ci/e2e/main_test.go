@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 
 // TestPrograms: what run.sh should have installed is there.
 func TestPrograms(t *testing.T) {
-	for _, name := range []string{"kill", "setsid", "mount", "openssl", "postfix", "swaks", "msmtp", "curl", "haproxy", python} {
+	for _, name := range []string{"kill", "setsid", "mount", "openssl", "postfix", "swaks", "msmtp", "curl", "haproxy",
+		"mutt", "s-nail", "git", "perl", "node", python} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Error(err)
 		}
