@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,15 +13,15 @@ import (
 	"github.com/godwit-mta/godwit/core/ipc"
 )
 
-// answered gives a client of a daemon that has these answers, one for each request, and the ids
-// with which the requests began.
-func answered(t *testing.T, answers ...any) (c *client, first *[]envelope.ID) {
+// answered gives a client of a daemon that has these answers, one for each request. When no
+// more is asked, asked gives the ids with which the requests began.
+func answered(t *testing.T, answers ...any) (c *client, asked func() []envelope.ID) {
 	t.Helper()
 	ours, theirs, err := reexec.Socketpair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	first = new([]envelope.ID)
+	var first []envelope.ID
 	daemon, served := conn(t, theirs), make(chan struct{})
 	go func() {
 		defer close(served)
@@ -29,18 +30,18 @@ func answered(t *testing.T, answers ...any) (c *client, first *[]envelope.ID) {
 			if err := r.Decode(&req); err != nil {
 				t.Error(err)
 			}
-			*first = append(*first, req.First)
+			first = append(first, req.First)
 			r.Reply(answers[0])
 			answers = answers[1:]
 		})
 	}()
 	c = &client{conn: conn(t, ours)}
 	go func() { _ = c.conn.Serve(func(*ipc.Request) {}) }()
-	t.Cleanup(func() {
+	return c, func() []envelope.ID {
 		c.close()
 		<-served
-	})
-	return c, first
+		return first
+	}
 }
 
 func conn(t *testing.T, f *os.File) *ipc.Conn {
@@ -67,14 +68,14 @@ func TestParts(t *testing.T) {
 		{control.ShowQueue, []any{&control.QueuePage{Lines: []byte("a\n"), Next: 7}, &control.QueuePage{Next: 9}, &control.QueuePage{Lines: []byte("b\n")}}, "a\nb\n", ""},
 		{control.ShowQueue, []any{&control.QueuePage{}}, "", ""},
 	} {
-		c, first := answered(t, tt.answers...)
+		c, asked := answered(t, tt.answers...)
 		var out strings.Builder
 		err := c.carryOut(&control.Request{Op: tt.op, First: 5}, &out)
 		if out.String() != tt.want || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
 			t.Errorf("%d: %q, %v", tt.op, out.String(), err)
 		}
-		if want := []envelope.ID{5, 7, 9}; len(*first) != len(tt.answers) || (*first)[0] != 5 || (*first)[len(*first)-1] != want[len(*first)-1] {
-			t.Errorf("%d: the requests began with %v", tt.op, *first)
+		if first, want := asked(), []envelope.ID{5, 7, 9}; !slices.Equal(first, want[:len(tt.answers)]) {
+			t.Errorf("%d: the requests began with %v", tt.op, first)
 		}
 	}
 }
