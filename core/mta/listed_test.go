@@ -49,11 +49,7 @@ func TestListed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &sink{}
 			b := newBench(t, nil)
-			if tt.cert != nil {
-				b.domain("example.com", s.startTLS(t, *tt.cert))
-			} else {
-				b.domain("example.com", s.start(t, nil))
-			}
+			b.domain("example.com", s.startMaybeTLS(t, tt.cert))
 			b.secure("example.com")
 			b.resolver.words["example.com"], b.resolver.errs["policy example.com"] = tt.word, tt.err
 			b.resolver.sts["example.com"] = tt.sts

@@ -64,11 +64,7 @@ func TestSTS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &sink{}
 			b := newBench(t, nil)
-			if tt.cert != nil {
-				b.domain("example.com", s.startTLS(t, *tt.cert))
-			} else {
-				b.domain("example.com", s.start(t, nil))
-			}
+			b.domain("example.com", s.startMaybeTLS(t, tt.cert))
 			b.secure("example.com")
 			b.resolver.sts["example.com"], b.resolver.errs["sts example.com"] = tt.policy, tt.err
 			if tt.dane != nil {

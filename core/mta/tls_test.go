@@ -42,6 +42,15 @@ func certificate(t testing.TB, names ...string) (tls.Certificate, *x509.CertPool
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
+// startMaybeTLS starts the server, with STARTTLS if it has a certificate.
+func (s *sink) startMaybeTLS(t testing.TB, cert *tls.Certificate) string {
+	t.Helper()
+	if cert != nil {
+		return s.startTLS(t, *cert)
+	}
+	return s.start(t, nil)
+}
+
 func (s *sink) startTLS(t testing.TB, cert tls.Certificate) string {
 	return s.startWith(t, &tls.Config{Certificates: []tls.Certificate{cert}})
 }
@@ -85,11 +94,7 @@ func TestTLSPolicies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &sink{}
 			b := newBench(t, nil)
-			if tt.cert != nil {
-				b.domain("example.com", s.startTLS(t, *tt.cert))
-			} else {
-				b.domain("example.com", s.start(t, nil))
-			}
+			b.domain("example.com", s.startMaybeTLS(t, tt.cert))
 			r := b.one(&tt.relay, "x\n", "u@example.com")
 			if r.Status != tt.status || !b.log.has(tt.logged) {
 				t.Errorf("%+v", r)
