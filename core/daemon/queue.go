@@ -32,7 +32,8 @@ type queueRole struct {
 	cfg  atomic.Pointer[queueSettings]
 	next *queueSettings
 
-	store    queue.Store
+	opened   chan struct{} // closed when store is set, or cannot be
+	store    queue.Store   // to be looked at after that
 	sched    scheduler.Backend
 	incoming incoming
 	flightMu sync.Mutex
@@ -97,9 +98,15 @@ func (q *queueRole) prepare(r *ipc.Request, _ []*os.File) error {
 		s.wrappers[w.Name] = w.Command
 	}
 	s.srs = srsCodec(&s.SRS)
-	if q.store == nil {
+	if q.sched == nil {
 		if err := q.openBackends(s); err != nil {
 			return err
+		}
+	} else {
+		ctx, cancel := context.WithTimeout(q.ctx, reopenWait)
+		defer cancel()
+		if !q.waitOpen(ctx) {
+			return errNotOpen
 		}
 	}
 	if err := q.canEncode(&s.Encoding); err != nil {
@@ -125,9 +132,13 @@ func (q *queueRole) activate() {
 	}
 	q.started = true
 	q.pauseAtStart(cfg)
-	q.running.Go(q.load)
-	q.running.Go(q.schedule)
-	q.running.Go(q.settle)
+	for _, f := range []func(){q.load, q.schedule, q.settle} {
+		q.running.Go(func() {
+			if q.waitOpen(q.ctx) {
+				f()
+			}
+		})
+	}
 }
 
 func (q *queueRole) abandon() { q.next = nil }
@@ -191,7 +202,12 @@ func (q *queueRole) tidy() {
 
 const manyEnvelopes = 50_000
 
+// handle lets what needs the store wait until that is open, and all that the same peer says after it.
 func (q *queueRole) handle(from Role, r *ipc.Request) {
+	if needsStore(from, r.Kind) && !q.waitOpen(q.ctx) {
+		r.Fail(errNotOpen)
+		return
+	}
 	switch {
 	case r.Kind == kindEnvelopes && from == Lookup:
 		q.addEnvelopes(r)
@@ -225,6 +241,18 @@ func (q *queueRole) handle(from Role, r *ipc.Request) {
 	}
 }
 
+func needsStore(from Role, kind ipc.Kind) bool {
+	switch kind {
+	case kindEnvelopes:
+		return from == Lookup
+	case kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindReached, kindBody:
+		return from == Dispatcher
+	case kindAdmin:
+		return from == Control
+	}
+	return false
+}
+
 // quiet begins nothing new.
 func (q *queueRole) quiet() {
 	q.sched.Pause(scheduler.Local)
@@ -249,8 +277,10 @@ func (q *queueRole) drain(ctx context.Context) {
 	q.running.Wait()
 	q.pauses.close()
 	q.sayLost()
-	if err := q.store.Close(); err != nil {
-		q.log.Warnf("queue: %v", err)
+	if q.waitOpen(ctx) {
+		if err := q.store.Close(); err != nil {
+			q.log.Warnf("queue: %v", err)
+		}
 	}
 	q.halt()
 }
@@ -259,6 +289,10 @@ func (q *queueRole) drain(ctx context.Context) {
 func (q *queueRole) Close() error {
 	q.stop()
 	q.agents.closeAll()
+	if q.sched == nil { // it never began
+		return nil
+	}
+	<-q.opened
 	q.halt()
 	if s, ok := q.store.(interface{ Halt() error }); ok {
 		if err := s.Halt(); !errors.Is(err, queue.ErrClosed) {

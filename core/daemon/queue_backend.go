@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -14,24 +15,84 @@ import (
 
 // openBackends opens what keeps the messages and what decides when they are due.
 func (q *queueRole) openBackends(s *queueSettings) error {
-	store, err := q.openStore(s)
-	if err != nil {
-		return fmt.Errorf("queue: %w", err)
-	}
 	sched, err := q.openScheduler(s)
 	if err != nil {
-		_ = store.Close() // nothing was changed in it
 		return fmt.Errorf("scheduler: %w", err)
 	}
-	q.store, q.sched = store, sched
+	q.sched, q.opened = sched, make(chan struct{})
+	if s.Backends.Queue == "" || s.Backends.Queue == queueFS {
+		err = q.openFS(s)
+	} else if q.store, err = q.openStore(s); err == nil {
+		close(q.opened)
+	}
+	if err != nil {
+		q.halt()
+		q.sched = nil
+		return fmt.Errorf("queue: %w", err)
+	}
 	return nil
+}
+
+// reopenWait is how long a reload waits for a journal that is still being read.
+const reopenWait = 5 * time.Second
+
+var errNotOpen = errors.New("the queue is still being read: try again later")
+
+// openWait is how long the start waits for the journal to be read, so that an error is one of the start.
+const openWait = 200 * time.Millisecond
+
+// openFS opens the store on disk. A journal that is large is read while sessions begin already; what they
+// ask of the queue waits for it.
+func (q *queueRole) openFS(s *queueSettings) error {
+	opening, err := queue.BeginFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree, Encoding: s.Encoding, Together: q.m.peers[Dispatcher].Together}, q.log)
+	if err != nil {
+		return err
+	}
+	var failed error // to be looked at when opened is closed
+	go func() {
+		defer close(q.opened)
+		store, err := opening.Finish()
+		if failed = err; err == nil {
+			q.store = store
+		}
+	}()
+	select {
+	case <-q.opened:
+		return failed
+	case <-time.After(openWait):
+	}
+	q.log.Infof("info: queue: the journal is large: it is read while sessions begin already")
+	go func() {
+		if <-q.opened; failed != nil {
+			q.log.Warnf("queue: %v", failed)
+			q.m.parent.Abort() // all are started again, as often as it takes
+		}
+	}()
+	return nil
+}
+
+// isOpen reports whether the store is open. It never is when that failed.
+func (q *queueRole) isOpen() bool {
+	select {
+	case <-q.opened:
+		return q.store != nil
+	default:
+		return false
+	}
+}
+
+// waitOpen waits for the store, and reports whether there is one.
+func (q *queueRole) waitOpen(ctx context.Context) bool {
+	select {
+	case <-q.opened:
+	case <-ctx.Done():
+	}
+	return q.isOpen()
 }
 
 func (q *queueRole) openStore(s *queueSettings) (queue.Store, error) {
 	dir := filepath.Join(q.dir, "incoming") // for files without a name
 	switch s.Backends.Queue {
-	case "", queueFS:
-		return queue.OpenFS(q.dir, queue.Options{MinFree: queue.DefaultMinFree, Encoding: s.Encoding, Together: q.m.peers[Dispatcher].Together}, q.log)
 	case queueRAM:
 		return queue.NewRAM(dir), nil
 	case queueNull:
@@ -64,6 +125,9 @@ func (q *queueRole) backend(scheduler bool) func(ctx context.Context) (io.ReadWr
 func (q *queueRole) halt() {
 	if s, ok := q.sched.(*scheduler.Program); ok {
 		s.Close()
+	}
+	if !q.isOpen() {
+		return
 	}
 	if s, ok := q.store.(*queue.Program); ok {
 		s.Halt()

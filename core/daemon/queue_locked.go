@@ -19,6 +19,9 @@ var errNotEncoding = errors.New("queue compression and encryption are not suppor
 
 // canEncode refuses a configuration that the store cannot carry out.
 func (q *queueRole) canEncode(e *queue.Encoding) error {
+	if !q.isOpen() { // the one that may open late can
+		return nil
+	}
 	if _, ok := q.store.(encoder); ok || e.Compression == queue.NoCompression && !e.Encrypt && len(e.Keys) == 0 {
 		return nil
 	}

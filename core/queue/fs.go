@@ -65,6 +65,26 @@ type FS struct {
 // refuses directories that somebody else owns or may write to, and a spool that another process has
 // open (a *filelock.HeldError). Mail is in the index after Load.
 func OpenFS(dir string, opts Options, log *trace.Logger) (*FS, error) {
+	o, err := BeginFS(dir, opts, log)
+	if err != nil {
+		return nil, err
+	}
+	return o.Finish()
+}
+
+// Opening is a spool that is locked and looked at, but whose journal is not read yet: that takes a second for some
+// hundred thousand messages.
+type Opening struct {
+	disk *osDisk
+	opts Options
+	log  *trace.Logger
+}
+
+// BeginFS is the first part of OpenFS. It finds what has to be put right by who started the server.
+func BeginFS(dir string, opts Options, log *trace.Logger) (*Opening, error) {
+	if _, err := newCodec(opts.Encoding); err != nil {
+		return nil, err
+	}
 	if err := prepareSpool(dir); err != nil {
 		return nil, err
 	}
@@ -78,10 +98,15 @@ func OpenFS(dir string, opts Options, log *trace.Logger) (*FS, error) {
 		return nil, err
 	}
 	d.lock = lock
-	opts.ahead = maxAhead
-	s, err := open(d, opts, log)
+	return &Opening{d, opts, log}, nil
+}
+
+// Finish reads the journal. It is to be called once; after an error the spool is closed.
+func (o *Opening) Finish() (*FS, error) {
+	o.opts.ahead = maxAhead
+	s, err := open(o.disk, o.opts, o.log)
 	if err != nil {
-		d.Close()
+		o.disk.Close()
 		return nil, err
 	}
 	return s, nil
