@@ -1,10 +1,13 @@
-// Package nonblock writes to sockets that do not block.
+// Package nonblock reads from and writes to sockets that do not block.
 //
 // Go's scheduler is told of each system call, so that it can give the processor to others
 // when the call takes its time. A write to a socket never does, but it wakes who reads: when
 // that one runs first, on this processor, Go takes the call for a long one, hands its work to
 // another thread and looks for long calls every 20 microseconds from then on. In processes that
 // mostly write to each other that was a fifth of all the work.
+//
+// A session that waits for its client needs no buffer as long as nothing comes: ReadLate asks for
+// one when it reads.
 package nonblock
 
 import (
@@ -15,13 +18,25 @@ import (
 )
 
 // Conn is a socket with a Write that the scheduler is not told of. Not more than one
-// goroutine writes at a time.
+// goroutine writes at a time, and not more than one reads.
 type Conn struct {
 	net.Conn
 	raw  syscall.RawConn
 	step func(fd uintptr) bool // write, made once
 	rest []byte                // what Write has not written yet
 	err  error
+
+	read func(fd uintptr) bool // readLate, made once
+	to   Buffer
+	got  int
+	fail error
+}
+
+// Buffer is where ReadLate reads to. Room gives it, not empty; Drop is called when there was
+// nothing to read.
+type Buffer = interface {
+	Room() []byte
+	Drop()
 }
 
 // Wrap gives conn, written to in this way if it is a socket.
@@ -35,8 +50,38 @@ func Wrap(conn net.Conn) net.Conn {
 		return conn
 	}
 	c := &Conn{Conn: conn, raw: raw}
-	c.step = c.write
+	c.step, c.read = c.write, c.readLate
 	return c
+}
+
+// ReadLate is Read to a buffer that is given back for the time in which nothing comes.
+func (c *Conn) ReadLate(to Buffer) (int, error) {
+	c.to, c.got, c.fail = to, 0, nil
+	err := c.raw.Read(c.read)
+	c.to = nil
+	switch {
+	case err == nil && c.fail != nil:
+		err = &net.OpError{Op: "read", Net: c.RemoteAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: c.fail}
+	case err == nil && c.got == 0:
+		err = io.EOF
+	}
+	return c.got, err
+}
+
+// readLate reports whether ReadLate is done; otherwise it is called again when there is something.
+func (c *Conn) readLate(fd uintptr) bool {
+	for {
+		n, err := Read(fd, c.to.Room())
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			c.to.Drop()
+			return false
+		default:
+			c.got, c.fail = n, err
+			return true
+		}
+	}
 }
 
 // Write is of net.Conn; deadlines hold.

@@ -71,6 +71,53 @@ func TestDeadlineAndEnd(t *testing.T) {
 	}
 }
 
+// place is a buffer that counts how often it was wanted and given back.
+type place struct {
+	room          [8]byte
+	asked, gaveUp int
+	idle          chan struct{}
+}
+
+func (p *place) Room() []byte { p.asked++; return p.room[:] }
+func (p *place) Drop() {
+	if p.gaveUp++; p.idle != nil {
+		close(p.idle)
+		p.idle = nil
+	}
+}
+
+func TestReadLate(t *testing.T) {
+	conn, peer := pair(t)
+	c, p := conn.(*Conn), &place{idle: make(chan struct{})}
+	idle := p.idle
+	go func() {
+		<-idle
+		_, _ = io.WriteString(peer, "0123456789")
+	}()
+	if n, err := c.ReadLate(p); err != nil || string(p.room[:n]) != "01234567" {
+		t.Errorf("read %q, %v", p.room[:n], err)
+	}
+	if p.gaveUp != 1 || p.asked != 2 {
+		t.Errorf("given back %d times, asked %d", p.gaveUp, p.asked)
+	}
+	if n, err := c.ReadLate(p); err != nil || string(p.room[:n]) != "89" || p.gaveUp != 1 {
+		t.Errorf("read %q, %v, given back %d times", p.room[:n], err, p.gaveUp)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if n, err := c.ReadLate(p); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("nothing comes: %d, %v", n, err)
+	}
+	_ = c.SetReadDeadline(time.Time{})
+	peer.Close()
+	if n, err := c.ReadLate(p); n != 0 || err != io.EOF {
+		t.Errorf("the other end has gone: %d, %v", n, err)
+	}
+	c.Close()
+	if n, err := c.ReadLate(p); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed: %d, %v", n, err)
+	}
+}
+
 func TestNoSocket(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()

@@ -23,8 +23,9 @@ type Conn struct {
 	raw     net.Conn // the socket
 	conn    net.Conn // raw, or TLS over it
 	in      input
-	out     []byte // replies that are not sent yet
-	mute    bool   // sending failed: nothing more is sent
+	first   [1]byte // of a command, as long as in has no buffer
+	out     []byte  // replies that are not sent yet
+	mute    bool    // sending failed: nothing more is sent
 	session gosmtp.Session
 	expires time.Time // of the whole session
 

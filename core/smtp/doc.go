@@ -16,9 +16,9 @@
 // have to be CRLF. The commands between two chunks are carried out from within Body, so that a
 // backend sees no difference; one that ends the message does so with an error for the backend.
 //
-// A session costs one goroutine and a 4 KiB buffer while it waits for a command; a bulk
+// A session costs one goroutine while it waits for a command, and a 4 KiB buffer from when it comes; a bulk
 // buffer of 64 KiB is borrowed only while a message flows faster than the small one holds.
-// That makes some 12 KiB for one in clear and twice that over TLS (BenchmarkIdle). In a
+// That makes some 10 KiB for one in clear and twice that over TLS (BenchmarkIdle). In a
 // transaction come the recipients, at most MaxRcpt, none longer than a command line.
 //
 // What many sessions of one client do together is counted by Sources, which has a limit for

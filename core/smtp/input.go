@@ -35,8 +35,11 @@ type input struct {
 	small []byte // waits while buf is a large one
 }
 
-// bulkBuffers holds what no session uses.
-var bulkBuffers = sync.Pool{New: func() any { return new([bulkBuffer]byte) }}
+// smallBuffers and bulkBuffers hold what no session uses.
+var (
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	bulkBuffers  = sync.Pool{New: func() any { return new([bulkBuffer]byte) }}
+)
 
 // line gives the next command without its line end, or nil when it is not complete. The
 // line is valid until more is read.
@@ -60,11 +63,11 @@ func (in *input) line(normalize bool) ([]byte, error) {
 	return nil, errBareLF
 }
 
-// room gives where more can be read to. It is never empty while a command or a message
+// Room gives where more can be read to. It is never empty while a command or a message
 // is being read: neither leaves more than maxLine octets unused.
-func (in *input) room() []byte {
+func (in *input) Room() []byte {
 	if in.buf == nil {
-		in.buf = make([]byte, smallBuffer)
+		in.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
 		in.r, in.w = slack, slack
 	}
 	if in.r == in.w {
@@ -96,10 +99,20 @@ func (in *input) shrink() {
 	bulkBuffers.Put(big)
 }
 
-// release is shrink for a session that ends.
+// Drop gives back a buffer that has nothing in it, for the time in which nothing comes.
+func (in *input) Drop() {
+	if in.r < in.w || in.small != nil || in.buf == nil {
+		return
+	}
+	smallBuffers.Put((*[smallBuffer]byte)(in.buf))
+	in.buf, in.r, in.w = nil, 0, 0
+}
+
+// release gives all buffers back: the session ends.
 func (in *input) release() {
 	in.r, in.w = slack, slack
 	in.shrink()
+	in.Drop()
 }
 
 func (in *input) move(to []byte) {

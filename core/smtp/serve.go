@@ -137,7 +137,7 @@ func (c *Conn) watchEarly(cancel func()) func() (talked, gone bool) {
 	done := make(chan error, 1)
 	c.raw.SetReadDeadline(c.expires)
 	go func() {
-		n, err := c.conn.Read(c.in.room()[:1]) // it may be taken
+		n, err := c.conn.Read(c.in.Room()[:1]) // it may be taken
 		c.in.w += n
 		if n > 0 {
 			err = nil
@@ -209,8 +209,7 @@ func (c *Conn) fill(deadline time.Time, interruptible bool) error {
 	if err != nil {
 		return err
 	}
-	n, err := c.conn.Read(c.in.room())
-	c.in.w += n
+	n, err := c.read(interruptible)
 	c.mu.Lock()
 	drained := c.waiting && c.draining
 	c.waiting = false
@@ -226,6 +225,36 @@ func (c *Conn) fill(deadline time.Time, interruptible bool) error {
 		return errExpired
 	}
 	return err
+}
+
+// read reads to the buffer. While a session waits for a command, which may be for minutes, it
+// has none.
+func (c *Conn) read(command bool) (n int, err error) {
+	if !command || c.in.r < c.in.w {
+		n, err = c.conn.Read(c.in.Room())
+		c.in.w += n
+		return n, err
+	}
+	if c.conn == c.raw {
+		if raw, ok := c.raw.(lateReader); ok {
+			n, err = raw.ReadLate(&c.in)
+			c.in.w += n
+			return n, err
+		}
+	}
+	// TLS has a buffer of its own: the first octet tells that there is something in it.
+	c.in.Drop()
+	n, err = c.conn.Read(c.first[:])
+	c.in.w += copy(c.in.Room(), c.first[:n])
+	return n, err
+}
+
+// lateReader is a connection that wants room to read to only when there is something to read.
+type lateReader interface {
+	ReadLate(to interface {
+		Room() []byte
+		Drop()
+	}) (int, error)
 }
 
 // readFailed ends the session after an error of the connection or of a line, with a

@@ -64,6 +64,7 @@ func (c *Conn) handshake() error {
 	if err := c.raw.SetDeadline(deadline); err != nil {
 		return err
 	}
+	c.in.Drop()
 	conn := tls.Server(c.raw, c.cfg.TLSConfig)
 	if err := conn.HandshakeContext(context.WithoutCancel(c.ctx)); err != nil {
 		c.out = c.out[:0]

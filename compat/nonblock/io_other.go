@@ -10,3 +10,9 @@ func Write(fd uintptr, b []byte) (int, error) {
 	n, err := syscall.Write(int(fd), b)
 	return max(n, 0), err
 }
+
+// Read reads from a descriptor that does not block. b must not be empty.
+func Read(fd uintptr, b []byte) (int, error) {
+	n, err := syscall.Read(int(fd), b)
+	return max(n, 0), err
+}

@@ -13,3 +13,12 @@ func Write(fd uintptr, b []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// Read reads from a descriptor that does not block. b must not be empty.
+func Read(fd uintptr, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
