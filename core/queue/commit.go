@@ -13,10 +13,15 @@ func (s *FS) Commit(m *Message) error {
 	if err := s.admit(m); err != nil {
 		return err
 	}
+	weight := weightOf(m)
+	if err := s.backlog.wait(weight); err != nil {
+		return s.concluded(m, err)
+	}
 	r, err := s.record(m)
 	if err == nil {
 		err = <-s.j.put(r)
 	}
+	s.backlog.leave(weight)
 	return s.concluded(m, err)
 }
 
@@ -31,13 +36,28 @@ func (s *FS) Begin(m *Message, done func(error)) bool {
 		done(err)
 		return true
 	}
+	weight := weightOf(m)
+	s.backlog.enter(weight, func(err error) {
+		if err != nil {
+			done(s.concluded(m, err))
+			return
+		}
+		s.write(m, func(err error) {
+			s.backlog.leave(weight)
+			done(s.concluded(m, err))
+		})
+	})
+	return true
+}
+
+// write puts a small message into the journal.
+func (s *FS) write(m *Message, done func(error)) {
 	r, err := s.record(m)
 	if err != nil {
-		done(s.concluded(m, err))
-		return true
+		done(err)
+		return
 	}
-	s.j.add(r, func(err error) { done(s.concluded(m, err)) })
-	return true
+	s.j.add(r, done)
 }
 
 // admit checks a message and claims its id.
@@ -69,8 +89,7 @@ func (s *FS) concluded(m *Message, err error) error {
 // written is about what a message takes in the journal and then in files. A text that was streamed is on the disk
 // already, and counted.
 func written(m *Message) int64 {
-	const block = 4096 // of a file system
-	return 2*int64(len(m.Body)) + block*int64(len(m.Envelopes)+1)
+	return 2*int64(len(m.Body)) + fsBlock*int64(len(m.Envelopes)+1)
 }
 
 // record makes the record of a message, after syncing a text that is not in it.

@@ -59,6 +59,15 @@
 // directory is tried again: what it covers is in the journal of the file system, which stops as a whole when it
 // cannot be written.
 //
+// # How large the journal gets
+//
+// A start reads all that was not written out, so mail that comes faster than it can be written out has to
+// wait: when the journal weighs 256 MiB, an operation counting as 640 octets besides its own, a Commit goes on only as
+// far as something was written out. One that has waited for half a minute is refused with ErrBehind, an ErrNoSpace, and those
+// that come after it at once, until something is written out. Apply never waits for that: results of deliveries are recorded
+// in any case. So the journal has at most its bound, what was being committed and what happened to queued mail meanwhile.
+// Room counts what the texts in the journal will take in files as used.
+//
 // # What the file system has to promise
 //
 // After a sync of a file its contents and length are durable, after one of a directory its names. A rename

@@ -22,7 +22,9 @@ type Options struct {
 	Encoding    Encoding      // see SetEncoding
 	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
 
-	ahead int // see maxAhead
+	ahead    int           // see maxAhead
+	backlog  int64         // maxBacklog, or less in tests
+	patience time.Duration // behindWait, or less in tests
 
 	// Together calls what answers all that one sync made durable; nil: nothing is done around that.
 	Together func(answer func())
@@ -45,6 +47,7 @@ type FS struct {
 	mu        sync.RWMutex // never held while the disk is waited for
 	index     index
 	space     space
+	backlog   backlog
 	unread    unread
 	reserved  map[envelope.MessageID]bool // true: being committed
 	closed    []*segment                  // to be written out, in order
@@ -122,6 +125,9 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 		decoding: make(chan struct{}, decoders),
 		kick:     make(chan struct{}, 1), stop: make(chan struct{}), gone: make(chan struct{}),
 	}
+	s.backlog.most = cmp.Or(opts.backlog, maxBacklog)
+	s.backlog.patience = cmp.Or(opts.patience, behindWait)
+	s.backlog.held, s.backlog.refusing = s.hurry, s.refusing
 	if err := s.SetEncoding(opts.Encoding); err != nil {
 		return nil, err
 	}
@@ -255,6 +261,7 @@ func (s *FS) end(last func() error) error {
 	close(s.stop)
 	s.mu.Unlock()
 	s.endStreams()
+	s.backlog.close()
 	s.j.close()
 	<-s.gone
 	err := last()
@@ -279,6 +286,8 @@ func (s *FS) opened(seg *segment) {
 func (s *FS) applied(seg *segment, at int64, r *record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	seg.weight += r.weight()
+	s.backlog.grow(r.weight())
 	missing := false
 	for _, o := range r.ops {
 		if !s.index.apply(seg, at, r, o) && o.kind != opRemove {

@@ -34,6 +34,18 @@ type change struct {
 	place
 }
 
+// files gives about what a message takes in files when its text is in a segment: itself, a block for its
+// directory and one for an envelope.
+func (e *entry) files() int64 {
+	if e == nil || e.seg == inFile {
+		return 0
+	}
+	return int64(e.size) + 3*fsBlock
+}
+
+// spilled notes that the text of a message need not be written out any more.
+func (x *index) spilled(e *entry) { x.toFiles -= e.files() }
+
 // inFile is no segment's number.
 const inFile = 0
 
@@ -56,6 +68,7 @@ type index struct {
 	messages map[envelope.MessageID]*entry
 	segs     map[uint32]*segment // all that are not written out yet
 	doomed   []envelope.ID       // whose files can go; a whole message with the lower half zero
+	toFiles  int64               // about what the texts take that lie in segments, once they are files
 	recovery bool                // being built from the journal: any message may have files
 
 	// Messages of which Load must not simply give what it read, because segments that went spoke of
@@ -78,7 +91,9 @@ func (x *index) apply(seg *segment, at int64, r *record, o op) bool {
 		if o.inline {
 			e.seg, e.off, e.size = seg.number, uint32(at)+uint32(r.bodyAt), uint32(o.size)
 		}
+		x.spilled(x.messages[msg])
 		x.messages[msg] = e
+		x.toFiles += e.files()
 		return true
 	}
 	e := x.mention(msg)
@@ -194,6 +209,7 @@ func (x *index) remove(seg *segment, e *entry, id envelope.ID, i int) {
 		}
 		return
 	}
+	x.spilled(e)
 	delete(x.messages, msg)
 	if e.dir || e.incoming {
 		seg.touch(msg, touchGone)

@@ -67,6 +67,7 @@ func (s *FS) settleMessages(damaged bool) error {
 			s.recovered = append(s.recovered, id)
 			continue
 		}
+		s.index.spilled(e)
 		delete(s.index.messages, id)
 		if damaged {
 			if err := s.keepUnclaimed(messageDir(id), id); err != nil {
@@ -120,6 +121,9 @@ func (s *FS) findSegments() ([]*segment, error) {
 // that was written out: its files say which envelopes it had. They are listed when somebody needs to
 // know, so that the start does not wait for it.
 func (s *FS) replay(seg *segment, at int64, r *record) error {
+	weight := r.weight() + int64(r.body)
+	seg.weight += weight
+	s.backlog.grow(weight)
 	for _, o := range r.ops {
 		s.index.apply(seg, at, r, o)
 	}

@@ -378,7 +378,11 @@ func (s *script) hold(f func()) {
 
 func (s *script) stop() {
 	if s.s != nil {
-		s.told(s.s.Close())
+		err := s.s.Close()
+		s.told(err)
+		if x := s.s; err == nil && s.err == nil && (x.backlog.weight != 0 || x.index.toFiles != 0) {
+			s.err = fmt.Errorf("all is written out, but for %d of the backlog and %d octets", x.backlog.weight, x.index.toFiles)
+		}
 		s.s = nil
 	}
 }

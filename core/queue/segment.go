@@ -23,6 +23,10 @@ type segment struct {
 	unread  int64 // octets that the disk does not give
 	torn    int64 // octets of records after the last good one that nobody was promised
 	touched map[envelope.MessageID]touch
+
+	weight int64 // see backlog
+	credit int64 // of it, what was written out already
+	tried  bool  // it could not be written out once
 }
 
 // touch says what has to be done with the files of a message before a segment that speaks of

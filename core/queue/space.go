@@ -13,17 +13,25 @@ import (
 // some file systems much more.
 const spaceAge = 100 * time.Millisecond
 
+// fsBlock is what a small file takes of a file system, in octets.
+const fsBlock = 4096
+
 // space is what the file system said last, and what was taken since then.
 type space struct {
 	mu    sync.Mutex
 	at    time.Time
 	free  diskfree.Space
-	spent int64 // octets
+	spent int64 // octets, with those that the journal will take when it is written out
 }
 
 // Room refuses mail before the disk is full, with ErrNoSpace: what is queued needs some room to go out. A
 // message of size octets, 0 for one that is not known to be large, has to fit above the limit.
-func (s *FS) Room(size int64) error { return s.take(size, false) }
+func (s *FS) Room(size int64) error {
+	if s.backlog.refuses() {
+		return ErrBehind
+	}
+	return s.take(size, false)
+}
 
 // take is Room, and counts the octets when they are to be written now.
 func (s *FS) take(size int64, now bool) error {
@@ -60,7 +68,9 @@ func (s *FS) askSpace() error {
 	}
 	free, err := s.disk.Free()
 	if err == nil {
-		s.space.at, s.space.free, s.space.spent = now, free, 0
+		s.mu.RLock()
+		s.space.at, s.space.free, s.space.spent = now, free, s.index.toFiles
+		s.mu.RUnlock()
 	}
 	return err
 }

@@ -95,18 +95,26 @@ func (s *FS) retire(seg *segment) error {
 	}
 	s.mu.RUnlock()
 	var failed error
+	all := len(ids)
 	for len(ids) > 0 {
 		n := min(batchMessages, len(ids))
 		if err := s.retireBatch(seg, ids[:n]); err != nil {
 			failed = err
+		} else if n < all {
+			s.wroteOut(seg, n, all)
 		}
 		ids = ids[n:]
 		s.removeDoomed()
 	}
+	if failed == nil {
+		failed = s.removeSegment(seg)
+	}
 	if failed != nil {
+		s.wroteNothing(seg)
 		return failed
 	}
-	return s.removeSegment(seg)
+	s.wroteOut(seg, 1, 1)
+	return nil
 }
 
 // removeSegment takes away a segment whose contents are all in files. The directory is
@@ -181,9 +189,13 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range done {
-		if m.e != nil {
-			moved(m)
+		if m.e == nil {
+			continue
 		}
+		if s.index.messages[m.id] == m.e {
+			s.index.spilled(m.e)
+		}
+		moved(m)
 	}
 	return failed
 }
