@@ -105,7 +105,7 @@ exim() {
 packages() {
 	want="postfix unbound ldnsutils sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
 		mutt s-nail git-email libmailtools-perl libauthen-sasl-perl libio-socket-ssl-perl node-nodemailer
-		strace haproxy sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config
+		strace dovecot-lmtpd haproxy sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config
 		libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
 	missing=
 	for p in $want; do

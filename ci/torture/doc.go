@@ -16,11 +16,12 @@
 // empty when everything is delivered, and corrupt/ is (I6), and the log tells of no second
 // end of an envelope without a death in between (I8). It prints the whole history of whatever it complains of.
 // Its own test makes it complain of each of these.
+// Each repetition of a delivery is counted by the window in which it happened.
 // How soon mail is taken after a restart, how fast the queue drains, memory and
 // descriptors (I7) are logged as figures; nothing fails by time.
 //
 // Receivers: maildir and mbox of users of the system, a command, an LMTP server, an alias, a
-// .forward, a catch-all, a table served by a program, and four servers: one takes everything, one refuses a fifth of the
+// .forward, a catch-all, a table served by a program, Dovecot (not while single steps are killed), and four servers: one takes everything, one refuses a fifth of the
 // recipients for now, one a tenth for good, one hangs up before or after its reply to the
 // message. Clients: SMTP, STARTTLS, AUTH and the sendmail command, which uses the local socket.
 //

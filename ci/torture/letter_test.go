@@ -34,6 +34,8 @@ var recipients = map[string]map[string]string{
 	"no+ID@s2.test":      {"no@s2.test": "no+ID@s2.test"},
 	"one+ID@s3.test":     {"one@s3.test": "one+ID@s3.test"},
 	"two+ID@s3.test":     {"two@s3.test": "two+ID@s3.test"},
+	"one+ID@dove.test":   {"one@dove.test": "one+ID@dove.test"},
+	"two+ID@dove.test":   {"two@dove.test": "two+ID@dove.test"},
 	"nobody+ID@box.test": {}, // is refused
 	"many0+ID@s0.test":   {"many0@s0.test": "many0+ID@s0.test"},
 	"many1+ID@s0.test":   {"many1@s0.test": "many1+ID@s0.test"},

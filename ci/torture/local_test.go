@@ -13,6 +13,11 @@ func (d *server) collect(j *journal) {
 		d.files(j, filepath.Join(d.dir, dir, "new/*"), place, false)
 	}
 	d.files(j, filepath.Join(d.dir, "piped/*.whole"), "carol@pipe.test", false)
+	for _, user := range []string{"one", "two"} {
+		if d.doves != "" {
+			d.files(j, filepath.Join(d.doves, user, "Maildir/new/*"), user+"@dove.test", false)
+		}
+	}
 }
 
 // settle is collect when nothing is delivered any more: also what a command did not come to

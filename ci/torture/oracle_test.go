@@ -100,17 +100,37 @@ func (j *journal) deaths(of string, from, to time.Time) (n int) {
 	return n
 }
 
-// again counts the deliveries that were not the first.
-func (j *journal) again() (first, more int) {
+// again counts the deliveries that were the first, and the others by what makes them come.
+func (j *journal) again() (first int, more map[string]int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	more = make(map[string]int)
 	for _, l := range j.letters {
-		for _, at := range l.got {
+		for place, at := range l.got {
 			first++
-			more += len(at) - 1
+			slices.SortFunc(at, time.Time.Compare)
+			for i := 1; i < len(at); i++ {
+				more[j.window(l, place, at[i-1], at[i], i)]++
+			}
 		}
 	}
 	return first, more
+}
+
+// window names that in which the n-th repetition of a delivery happened.
+func (j *journal) window(l *letter, place string, from, to time.Time, n int) string {
+	if n <= l.drops[place] {
+		return "the receiver hung up"
+	}
+	for _, e := range j.events {
+		if e.of == l.of && e.begin.Before(to.Add(slack)) && (e.end.IsZero() || e.end.After(from.Add(-slack))) {
+			return e.what
+		}
+	}
+	if l.tries > 1 {
+		return "the client tried again"
+	}
+	return "none"
 }
 
 var outcome = regexp.MustCompile(`m[td]a delivery evpid=([0-9a-f]{16}) .* to=<([^>]*)> .*? result="?(\w+)`)

@@ -93,7 +93,7 @@ func (d *server) verdict(j *journal) {
 		d.t.Errorf("I6: %s", text)
 	}
 	first, more := j.again()
-	d.t.Logf("%d deliveries, %d again, %d cut short, %d events", first, more, j.cut, len(j.events))
+	d.t.Logf("%d deliveries, again by window: %v, %d cut short, %d events", first, more, j.cut, len(j.events))
 }
 
 // leftovers gives the files that are in the spool when everything is delivered.
@@ -111,6 +111,7 @@ func (d *server) leftovers() (list []string) {
 // TestControl: without faults everything comes exactly once.
 func TestControl(t *testing.T) {
 	w := newWorld(t)
+	w.dovecot(t)
 	d := w.server(t)
 	d.run()
 	d.ready()
@@ -134,9 +135,10 @@ func TestControl(t *testing.T) {
 // TestRandom: whatever is done to the daemon, nothing is lost.
 func TestRandom(t *testing.T) {
 	w := newWorld(t)
+	w.dovecot(t)
 	d := w.server(t)
 	must(t, os.Mkdir(d.spool, 0o711))
-	command(t, "mount", "-t", "tmpfs", "-o", "size=64m,mode=711", "tmpfs", d.spool)
+	command(t, "mount", "-t", "tmpfs", "-o", "size=256m,mode=711", "tmpfs", d.spool)
 	t.Cleanup(func() { command(t, "umount", "-l", d.spool) })
 	d.run()
 	d.ready()

@@ -24,6 +24,7 @@ const startWait = 30 * time.Second
 type server struct {
 	t      *testing.T
 	smtpd  string // path of the program
+	doves  string // mailboxes of Dovecot, if it runs
 	dir    string
 	conf   string
 	spool  string

@@ -43,7 +43,7 @@ func TestSteps(t *testing.T) {
 	t.Logf("%d cases", len(cases))
 	w.parallel(t, len(cases), func(i int) { w.killAt(t, cases[i]) })
 	first, more := w.j.again()
-	t.Logf("%d deliveries, %d again, %d cut short, %d deaths", first, more, w.j.cut, len(w.j.events))
+	t.Logf("%d deliveries, again by window: %v, %d cut short, %d deaths", first, more, w.j.cut, len(w.j.events))
 }
 
 // sample gives most of the steps of a role, evenly, each with the role alone and with all; 0 for every one.

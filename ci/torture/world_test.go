@@ -45,6 +45,7 @@ table aliases { list = "carol,list@s0.test", "any@list.test" = "x" }
 table catch { "@catch.test" = "alice" }
 table program test:DIR/table
 smtp max-message-size 35M
+queue schedule 2s, 5s, 10s
 mta limit conn-delay-route 0 conn-delay-relay 0 session-keepalive 1
 listen on ADDR port 25 hostname mx.godwit.test
 listen on ADDR port 587 hostname mx.godwit.test tls-require pki mx.godwit.test auth-optional <users>
@@ -54,6 +55,7 @@ action "table" maildir "DIR/box/%{user.username}" virtual <program>
 action "mbox" mbox
 action "pipe" mda "DIR/pipe DIR/piped"
 action "lmtp" lmtp "127.0.0.7:24" rcpt-to
+action "dove" lmtp "127.0.0.10:24" rcpt-to
 action "out" relay
 match from any for domain "box.test" action "box"
 match from any for domain "catch.test" action "catch"
@@ -61,6 +63,7 @@ match from any for domain "table.test" action "table"
 match from any for domain "mbox.test" action "mbox"
 match from any for domain "pipe.test" action "pipe"
 match from any for domain "lmtp.test" action "lmtp"
+match from any for domain "dove.test" action "dove"
 match from any for any action "out"
 `
 
@@ -79,6 +82,7 @@ type world struct {
 	n     int // daemons that were made
 	last  int // number of a message
 	smtpd string
+	doves string // mailboxes of Dovecot, if it runs
 }
 
 func newWorld(t *testing.T) *world {
@@ -129,7 +133,7 @@ func (w *world) server(t *testing.T) *server {
 	w.n++
 	n := w.n
 	w.mu.Unlock()
-	d := &server{t: t, smtpd: w.smtpd, dir: dir, conf: filepath.Join(dir, "smtpd.conf"), spool: filepath.Join(dir, "spool"),
+	d := &server{t: t, smtpd: w.smtpd, doves: w.doves, dir: dir, conf: filepath.Join(dir, "smtpd.conf"), spool: filepath.Join(dir, "spool"),
 		sock: filepath.Join(dir, "sock"), log: filepath.Join(dir, "log"), addr: fmt.Sprintf("127.0.1.%d", 1+n%250)}
 	text := strings.NewReplacer("DIR", dir, "ADDR", d.addr).Replace(conf)
 	must(t, os.WriteFile(d.conf, []byte(text), 0o644))
