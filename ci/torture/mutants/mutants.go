@@ -34,11 +34,11 @@ func All() []Mutant {
 	for _, dir := range [...]string{queueDir, bucket(id)} {
 `},
 		{Name: "segment removed before it is written out", File: "core/queue/writeout.go",
-			Old: "\tvar failed error\n\tfor len(ids) > 0 {\n",
+			Old: "\tvar failed error\n\tall := len(ids)\n",
 			New: `	_ = s.disk.Remove(seg.name())
 	_ = s.disk.SyncDir(journalDir)
 	var failed error
-	for len(ids) > 0 {
+	all := len(ids)
 `},
 		{Name: "reply before the commit", File: "core/daemon/session_data.go", Kill: true, Role: "queue",
 			Old: "\tif err := s.d.m.peers[Queue].Call(ctx, kindCommit, req, &reply); err != nil {\n",
