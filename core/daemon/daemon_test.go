@@ -84,6 +84,18 @@ func (w *watch) has(text string) bool {
 	return slices.ContainsFunc(w.lines, func(line string) bool { return strings.Contains(line, text) })
 }
 
+// count gives the number of lines so far that have the text.
+func (w *watch) count(text string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, line := range w.lines {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
 func (w *watch) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

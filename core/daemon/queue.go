@@ -52,6 +52,7 @@ type queueRole struct {
 	loaded   chan struct{} // closed when all is in the scheduler that was queued at the start
 	shown    atomic.Int64  // octets of show queue since tidy
 
+	recording   recording
 	gathering   gathering
 	noticeSlots chan struct{}
 	told        bounce.Limiter
@@ -381,8 +382,9 @@ func (q *queueRole) settings() *queueSettings { return q.cfg.Load() }
 func (q *queueRole) schedule() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	q.awaitRecording()
 	for {
-		for q.ctx.Err() == nil {
+		for q.ctx.Err() == nil && !q.recording.fails() {
 			batches := q.sched.Next(max(1, q.settings().Scheduler.MaxSchedule))
 			if len(batches) == 0 {
 				break
@@ -393,7 +395,7 @@ func (q *queueRole) schedule() {
 			}
 		}
 		wait := time.Minute
-		if at := q.sched.NextWake(); !at.IsZero() {
+		if at := q.sched.NextWake(); !at.IsZero() && !q.recording.fails() {
 			wait = min(wait, max(0, time.Until(at)))
 		}
 		timer.Reset(wait)

@@ -108,7 +108,7 @@ func (as *agents) watch(l *line) {
 		as.mu.Lock()
 		defer as.mu.Unlock()
 		l.timer = nil
-		if as.closed() {
+		if as.closed() || as.q.recording.fails() {
 			return
 		}
 		if len(l.jobs) > 0 && l.taken == taken && l.agents < as.q.settings().MDA.MaxSessionPerUser {
@@ -171,6 +171,8 @@ func (as *agents) look(ag *agent, over bool) (d delivery, ok, end bool) {
 	switch {
 	case as.closed():
 		return d, false, true
+	case len(l.jobs) > 0 && as.q.recording.fails():
+		return d, false, false
 	case len(l.jobs) > 0 && ag.turn >= agentTurn && len(as.waiting) > 0:
 		as.waiting = append(as.waiting, l)
 		as.leave()

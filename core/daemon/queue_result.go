@@ -98,30 +98,17 @@ func (q *queueRole) record(res []envelope.Result) {
 // carryOut makes changes durable and only then acts on them. As long as the disk does not
 // take them the envelopes stay in flight: nothing is tried twice and nothing is forgotten.
 func (q *queueRole) carryOut(out *outcome) {
-	for told := false; ; told = true {
-		err := q.store.Apply(out.changes)
-		if err != nil && !queue.Temporary(err) && !errors.Is(err, queue.ErrNotFound) {
-			q.log.Warnf("queue: a result cannot be recorded: %v", err) // the others were
-		}
-		if err == nil || !queue.Temporary(err) {
-			break // what is gone already needs no change
-		}
-		if !told {
-			q.log.Warnf("queue: results cannot be recorded, trying again: %v", err)
-		}
-		select {
-		case <-time.After(applyWait):
-		case <-q.ctx.Done():
-			return
-		}
+	err := q.untilRecorded(func() error { return q.store.Apply(out.changes) })
+	switch {
+	case queue.Temporary(err):
+		return // the role ends
+	case err != nil && !errors.Is(err, queue.ErrNotFound): // what is gone already needs no change
+		q.log.Warnf("queue: a result cannot be recorded: %v", err) // the others were
 	}
 	for _, f := range out.after {
 		f()
 	}
 }
-
-// applyWait is the time between attempts to write to a disk that refuses.
-const applyWait = time.Second
 
 // judge decides what follows from one result.
 func (q *queueRole) judge(out *outcome, e *envelope.Envelope, r *envelope.Result) {

@@ -145,6 +145,9 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 	return s, nil
 }
 
+// Ready fails as long as no record could be written.
+func (s *FS) Ready() error { return spaceError(s.j.ready()) }
+
 // Reserve is of Store.
 func (s *FS) Reserve(n int) ([]envelope.MessageID, error) {
 	if err := s.Room(0); err != nil {

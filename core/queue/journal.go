@@ -38,10 +38,11 @@ type journal struct {
 	done    chan struct{}
 
 	// of the writer alone
-	cur  *segment
-	next uint32
-	buf  []byte
-	old  *time.Timer
+	cur     *segment
+	next    uint32
+	buf     []byte
+	old     *time.Timer
+	refused bool // the last batch, which is logged once
 }
 
 // keeper is told by the writer, in the order of the journal, what became durable.
@@ -53,10 +54,12 @@ type keeper interface {
 	together(answer func())         // calls answer, which answers a whole batch
 }
 
-// request is a record that waits for its sync; without a record it asks for a new segment.
+// request is a record that waits for its sync; without a record it asks for a new segment, or for room in
+// the one that is being written.
 // done is called by the writer and must not wait.
 type request struct {
 	rec  *record
+	room bool
 	done func(error)
 }
 
@@ -69,17 +72,26 @@ func newJournal(d disk, k keeper, log *trace.Logger, opts Options, next uint32) 
 }
 
 // add queues a record; done is told what became of it.
-func (j *journal) add(r *record, done func(error)) {
+func (j *journal) add(r *record, done func(error)) { j.queue(request{rec: r, done: done}) }
+
+func (j *journal) queue(r request) {
 	j.mu.Lock()
 	closed := j.closed
 	if !closed {
-		j.waiting = append(j.waiting, request{rec: r, done: done})
+		j.waiting = append(j.waiting, r)
 		j.signal()
 	}
 	j.mu.Unlock()
 	if closed {
-		done(ErrClosed)
+		r.done(ErrClosed)
 	}
+}
+
+// ready makes room for records, as far as none is left.
+func (j *journal) ready() error {
+	answer := make(chan error, 1)
+	j.queue(request{room: true, done: func(err error) { answer <- err }})
+	return <-answer
 }
 
 // put queues a record and gives what is to be waited for.
@@ -156,6 +168,10 @@ func (j *journal) take() (batch []request, closed bool) {
 
 // write makes a batch durable and answers it.
 func (j *journal) write(batch []request) {
+	if batch[0].room {
+		batch[0].done(j.makeRoom())
+		return
+	}
 	if batch[0].rec == nil {
 		j.end()
 		batch[0].done(nil)
@@ -214,6 +230,22 @@ func (j *journal) begin() error {
 	return nil
 }
 
+// makeRoom writes room for records and syncs it.
+func (j *journal) makeRoom() error {
+	if err := j.begin(); err != nil || j.cur.room > j.cur.size {
+		return err
+	}
+	n, err := j.cur.f.WriteAt(make([]byte, minAhead), j.cur.size)
+	j.cur.room = j.cur.size + int64(n)
+	if err == nil {
+		err = j.cur.f.Sync()
+	}
+	if err != nil {
+		j.end()
+	}
+	return err
+}
+
 // append writes and syncs a batch at the end of the segment. After an error the segment is
 // given up: what the kernel and the disk made of the batch cannot be known.
 func (j *journal) append(batch []request) error {
@@ -239,9 +271,13 @@ func (j *journal) append(batch []request) error {
 		j.buf = nil
 	}
 	if err == nil {
+		j.refused = false
 		return nil
 	}
-	j.log.Warnf("queue: journal: %v", err)
+	if !j.refused {
+		j.log.Warnf("queue: journal: %v", err)
+	}
+	j.refused = true
 	for _, req := range batch {
 		j.keeper.failed(j.cur, req.rec)
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -14,6 +15,54 @@ import (
 type logLines struct{ lines []string }
 
 func (l *logLines) Log(_ trace.Level, line string) { l.lines = append(l.lines, line) }
+
+// Ready tells whether records can be written, and leaves nothing behind.
+func TestReady(t *testing.T) {
+	d := newMemDisk()
+	s, err := open(d, Options{SegmentAge: time.Hour, ahead: maxAhead}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []string{"create", "write", "sync"} {
+		d.before = func(_ *memDisk, o, name string, _ bool) error {
+			if o == op {
+				return errFault
+			}
+			return nil
+		}
+		if err := s.Ready(); !errors.Is(err, errFault) || !Temporary(err) {
+			t.Errorf("%s fails: %v", op, err)
+		}
+	}
+	writes := 0
+	d.before = func(_ *memDisk, op, _ string, _ bool) error {
+		if op == "write" {
+			writes++
+		}
+		return nil
+	}
+	for range 3 {
+		if err := s.Ready(); err != nil {
+			t.Error(err)
+		}
+	}
+	if writes != 1 {
+		t.Errorf("room was made %d times", writes)
+	}
+	if s.Halt(); !errors.Is(s.Ready(), ErrClosed) {
+		t.Error("a closed store is ready")
+	}
+	var log logLines
+	if s, err = open(d, Options{}, trace.New(&log)); err != nil || len(log.lines) > 0 {
+		t.Fatalf("%v; logged %q", err, log.lines)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if names, err := d.ReadDir(journalDir); err != nil || len(names) > 0 {
+		t.Errorf("left behind: %q, %v", names, err)
+	}
+}
 
 // Records go into room that was written before, and what is left of it at a start is no torn record.
 func TestRoomAhead(t *testing.T) {

@@ -25,8 +25,8 @@ type Mutant struct {
 func All() []Mutant {
 	return []Mutant{
 		{Name: "sync removed", File: "core/queue/journal.go",
-			Old: "\t\terr = j.cur.f.Sync()\n",
-			New: "",
+			Old: "\t\terr = nil\n\t}\n\tif err == nil {\n\t\terr = j.cur.f.Sync()\n",
+			New: "\t\terr = nil\n\t}\n\tif err == nil {\n",
 		},
 		{Name: "renamed before the directory is synced", File: "core/queue/batch.go",
 			Old: "\tfor _, dir := range [...]string{queueDir, bucket(id)} {\n",
