@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,22 +100,39 @@ func TestSpoolErrors(t *testing.T) {
 }
 
 // TestResultErrors: a delivery whose record the disk does not take is recorded when it does, and is not
-// made again.
+// made again. No other is begun meanwhile, so that a crash brings back only what was under way.
 func TestResultErrors(t *testing.T) {
-	d := newDaemon(t, localConf)
-	d.paused()
-	d.fill(3)
-	queue, _ := find("queue")
-	stop := inject(t, queue.pid, "fsync,fdatasync", "EIO")
-	d.resume()
-	box := newMaildir("alice")
-	box.wait(t, 3, startWait)
-	t.Log(d.waitLog("warn", "results cannot be recorded, trying again", "input/output error"))
-	stop()
-	d.drained(startWait)
-	d.stop()
-	if again := box.take(); len(again) > 0 {
-		t.Errorf("%d messages were delivered again", len(again))
+	for _, crash := range []bool{false, true} {
+		t.Run(fmt.Sprintf("crash=%t", crash), func(t *testing.T) {
+			const messages, most = 50, 10
+			d := newDaemon(t, localConf)
+			d.paused()
+			d.fill(messages)
+			queue, _ := find("queue")
+			stop := inject(t, queue.pid, "fsync,fdatasync", "EIO")
+			d.resume()
+			t.Log(d.waitLog("warn", "results cannot be recorded, trying again", "input/output error"))
+			time.Sleep(2 * time.Second) // in which the others would be delivered
+			box := newMaildir("alice")
+			begun := len(box.take())
+			if begun == 0 || begun > most {
+				t.Errorf("%d of %d messages were delivered without a record", begun, messages)
+			}
+			if crash {
+				kill(queue.pid)
+			}
+			stop()
+			if d.recover(false); !crash {
+				d.waitLog("results can be recorded again")
+			}
+			d.drained(startWait)
+			d.stop()
+			again := begun + len(box.take()) - messages
+			if again < 0 || again > begun || !crash && again > 0 {
+				t.Errorf("of %d messages %d were delivered again", messages, again)
+			}
+			t.Logf("%d messages were delivered without a record, %d again", begun, again)
+		})
 	}
 }
 

@@ -32,7 +32,8 @@
 // Delivery is at least once. A duplicate can appear
 //
 //   - when a remote server or a mailbox has accepted a message and the power goes, the process dies or the
-//     disk refuses before Apply has made our record of it durable;
+//     disk refuses before Apply has made our record of it durable. Who delivers begins nothing new while that
+//     cannot be done, and nothing at a start before FS.Ready, so that the number of these is that of the deliveries under way;
 //   - when a client did not hear our 250, as with every SMTP server. A Commit that failed with
 //     a temporary error and is found after the next start belongs here: the client was told 4xx and sent it again;
 //   - when the spool was put back from a copy, or the disk lost the record of a removal that it had
