@@ -59,7 +59,9 @@ func commands() []command {
 		{"schedule <msgid>", Schedule},
 		{"schedule all", Schedule},
 		{"trace <subsystem>", Trace},
+		{"trace <subsystem> <client>", Trace},
 		{"untrace <subsystem>", Untrace},
+		{"untrace <subsystem> <client>", Untrace},
 		{"update table <name>", UpdateTable},
 		{"encrypt", Encrypt},
 		{"encrypt <string>", Encrypt},
@@ -177,6 +179,12 @@ func (r *Request) set(word, arg string) (err error) {
 			return errors.New("invalid trace keyword: " + arg)
 		}
 		r.Name = arg
+	case "<client>":
+		sub, _ := trace.ParseSubsystem(r.Name)
+		if _, ok := trace.ParseClient(sub, arg); !ok {
+			return ErrTraceClient
+		}
+		r.Client = arg
 	case "<name>", "<string>", "<file>", "<directory>":
 		r.Name = arg
 	}

@@ -4,6 +4,8 @@
 package control
 
 import (
+	"errors"
+
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/stats"
 )
@@ -62,14 +64,20 @@ type Request struct {
 	Last  envelope.ID
 	Name  string // of a table, an action or a trace subsystem, at most MaxName octets
 	Route uint64
+	// Client is whose sessions are traced: a session, an address, a network, or "local"; at most
+	// MaxName octets.
+	Client string
 }
+
+// ErrTraceClient is said of a client that cannot be traced.
+var ErrTraceClient = errors.New("only smtp and mta can be traced for a session (its 16 digits in the log), an address or a network, and smtp for \"local\"")
 
 // MaxName is the longest Name that the daemon takes, in octets.
 const MaxName = 1024
 
 // Check refuses a request that no smtpctl sends.
 func (r *Request) Check() bool {
-	return r.Op > 0 && r.Op < ops && !r.Op.Alone() && r.First <= r.Last && len(r.Name) <= MaxName
+	return r.Op > 0 && r.Op < ops && !r.Op.Alone() && r.First <= r.Last && len(r.Name) <= MaxName && len(r.Client) <= MaxName
 }
 
 // Alone reports whether smtpctl carries the operation out without the daemon.

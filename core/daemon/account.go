@@ -38,7 +38,7 @@ func (p *parent) accounts() (accounts, error) {
 
 // hello says what a member is to become.
 func (p *parent) hello(role Role) (*hello, error) {
-	h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Spool: p.opts.Spool}
+	h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbosity: verbosityOf(p.log), Spool: p.opts.Spool}
 	if !p.root {
 		return h, nil
 	}

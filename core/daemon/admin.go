@@ -56,15 +56,9 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 		p.verbosity(s)
 		r.Reply(nil)
 	case control.Trace, control.Untrace:
-		sub, ok := trace.ParseSubsystem(req.Name)
-		if !ok {
-			r.Fail(fmt.Errorf("invalid trace keyword: %s", req.Name))
+		if err := traceWhat(p.log, &req.Request); err != nil {
+			r.Fail(err)
 			return
-		}
-		if req.Op == control.Trace {
-			p.log.SetTraced(p.log.Traced() | sub)
-		} else {
-			p.log.SetTraced(p.log.Traced() &^ sub)
 		}
 		p.verbosity(s)
 		r.Reply(nil)
@@ -75,7 +69,7 @@ func (p *parent) adminRequest(s *set, r *ipc.Request) {
 
 // verbosity tells every member what to log.
 func (p *parent) verbosity(s *set) {
-	v := verbosity{Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced())}
+	v := verbosityOf(p.log)
 	for _, role := range members() {
 		_ = s.members[role].conn.Send(kindVerbosity, &v)
 	}

@@ -251,6 +251,9 @@ func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*enve
 	}
 	s := &rules.Session{Local: in.Local, Addr: in.Addr, RDNS: in.RDNS, FCrDNS: in.FCrDNS, Helo: in.Helo, Tag: in.Tag,
 		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}
+	if in.Watched != 0 {
+		s.Log = l.m.log.About(in.Watched)
+	}
 	base := baseEnvelope(req, sender, rcpt)
 	envs, err := cfg.expander.Expand(ctx, s, base)
 	if postmaster && refusal(err).Code >= 500 {

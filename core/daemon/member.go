@@ -96,8 +96,7 @@ func (m *member) fromParent(r *ipc.Request) {
 	case kindVerbosity:
 		var v verbosity
 		if r.Decode(&v) == nil {
-			m.log.SetVerbose(v.Verbose)
-			m.log.SetTraced(trace.Subsystem(v.Traced))
+			v.apply(m.log)
 		}
 		r.Reply(nil)
 	default:
@@ -177,8 +176,7 @@ func (m *member) hello(r *ipc.Request) error {
 		return err
 	}
 	m.log = trace.New(sink)
-	m.log.SetVerbose(h.Verbose)
-	m.log.SetTraced(trace.Subsystem(h.Traced))
+	h.Verbosity.apply(m.log)
 	if h.Drop {
 		if err := m.drop(&h); err != nil {
 			return fmt.Errorf("%s: %w", m.role, err)

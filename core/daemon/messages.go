@@ -11,6 +11,7 @@ import (
 	"github.com/godwit-mta/godwit/core/mta"
 	"github.com/godwit-mta/godwit/core/queue"
 	"github.com/godwit-mta/godwit/core/stats"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // The messages between the processes. "->" says who sends; a line without "answer" wants
@@ -104,17 +105,16 @@ const (
 
 // hello is what a member is told before anything else.
 type hello struct {
-	Version string // of the parent's program
-	Stderr  bool   // log to standard error
-	Verbose bool
-	Traced  uint32
-	Drop    bool // give up root
-	Root    string
-	User    string
-	UID     uint32
-	GID     uint32
-	Groups  []uint32
-	Home    string // of an agent
+	Version   string // of the parent's program
+	Stderr    bool   // log to standard error
+	Verbosity verbosity
+	Drop      bool // give up root
+	Root      string
+	User      string
+	UID       uint32
+	GID       uint32
+	Groups    []uint32
+	Home      string // of an agent
 	// Commands of users are run by this agent. They may be programs that gain privileges on
 	// purpose, such as procmail, which no-new-privileges would break.
 	Commands bool
@@ -125,9 +125,31 @@ type peer struct{ Role string }
 
 type drain struct{ Wait int64 } // nanoseconds
 
+// verbosity is what is logged.
 type verbosity struct {
 	Verbose bool
-	Traced  uint32
+	Traced  uint32   // a trace.Subsystem
+	Clients []string // of trace.ParseClientText
+}
+
+func verbosityOf(log *trace.Logger) verbosity {
+	v := verbosity{Verbose: log.Verbose(), Traced: uint32(log.Traced())}
+	for _, c := range log.Clients() {
+		v.Clients = append(v.Clients, c.String())
+	}
+	return v
+}
+
+func (v *verbosity) apply(log *trace.Logger) {
+	log.SetVerbose(v.Verbose)
+	log.SetTraced(trace.Subsystem(v.Traced))
+	var list []trace.Client
+	for _, text := range v.Clients[:min(len(v.Clients), trace.MaxClients)] {
+		if c, ok := trace.ParseClientText(text); ok {
+			list = append(list, c)
+		}
+	}
+	log.SetClients(list)
 }
 
 type logLine struct {
@@ -159,6 +181,7 @@ type session struct {
 	TLS           bool
 	Authenticated bool
 	Username      string
+	Watched       uint64 // the number of the session, when it is traced by itself
 }
 
 // recipientRequest asks who gets a message. The envelopes go from lookup to the queue.

@@ -99,7 +99,7 @@ func (p *parent) readAs(s *set, u user.User, reply *forwardReply) error {
 	case <-ctx.Done():
 		return errTooSlow
 	}
-	h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Drop: p.root,
+	h := &hello{Version: p.opts.Version, Stderr: p.opts.Stderr, Verbosity: verbosityOf(p.log), Drop: p.root,
 		User: u.Name, UID: u.UID, GID: u.GID, Groups: []uint32{u.GID}, Home: "/"}
 	err := p.short(ctx, s, Agent, h, func(conn *ipc.Conn) error {
 		return conn.Call(ctx, kindForward, &forwardRequest{User: u.Name, UID: u.UID, GID: u.GID, Home: u.Home}, reply)

@@ -164,7 +164,7 @@ func (p *parent) resolveUser(s *set, req *agentRequest) (user.User, error) {
 
 // startAgent starts an agent as the user and joins it with the queue.
 func (p *parent) startAgent(s *set, req *agentRequest, u user.User) (*os.File, error) {
-	h := &hello{Version: p.opts.Version, Commands: req.Commands, Stderr: p.opts.Stderr, Verbose: p.log.Verbose(), Traced: uint32(p.log.Traced()), Drop: p.root,
+	h := &hello{Version: p.opts.Version, Commands: req.Commands, Stderr: p.opts.Stderr, Verbosity: verbosityOf(p.log), Drop: p.root,
 		User: u.Name, UID: u.UID, GID: u.GID, Groups: u.Groups, Home: u.Home}
 	if req.Mailbox && p.root {
 		if err := p.mailbox(h, u); err != nil {

@@ -67,6 +67,7 @@ func (s *mailSession) resolve() {
 	if s.d.m.peers[Lookup].Call(ctx, kindPTR, &req, &s.host) != nil {
 		s.host = ptrReply{Failed: true}
 	}
+	s.c.Trace().Debugf("smtp: name of the client: %q confirmed=%t failed=%t", s.host.Name, s.host.Confirmed, s.host.Failed)
 }
 
 // named gives what is known about the name of the client, after waiting for it.
@@ -161,6 +162,9 @@ func (s *mailSession) facts() session {
 	}
 	if f.Local {
 		f.Username, _ = s.c.PeerUser()
+	}
+	if t := s.c.Trace(); t.Watched() {
+		f.Watched = t.ID
 	}
 	return f
 }

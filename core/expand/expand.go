@@ -4,6 +4,7 @@
 package expand
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (e *Expander) check(a *config.Action) (errs []error) {
 // and, where the action has its own, TTL are set. The ID is left to the caller. Before
 // them comes the envelope of a notice when the sender is to be told of the expansion.
 func (e *Expander) Expand(ctx context.Context, s *rules.Session, base *envelope.Envelope) ([]*envelope.Envelope, error) {
-	x := &expansion{Expander: e, session: *s, base: base, seen: make(map[nodeKey]bool)}
+	x := &expansion{Expander: e, Log: cmp.Or(s.Log, e.Log), session: *s, base: base, seen: make(map[nodeKey]bool)}
 	x.queue = append(x.queue, &node{target: target{kind: addressKind, addr: s.Rcpt}})
 	for i := 0; i < len(x.queue); i++ {
 		n := x.queue[i]
@@ -116,7 +117,7 @@ func (e *Expander) Expand(ctx context.Context, s *rules.Session, base *envelope.
 			return nil, rules.TempFail(s.Rcpt)
 		}
 		if n.depth >= maxDepth {
-			e.Log.Infof("expansion of <%s> is too deep: a loop?", s.Rcpt)
+			x.Log.Infof("expansion of <%s> is too deep: a loop?", s.Rcpt)
 			return nil, x.listProblem(5)
 		}
 		if err := x.visit(ctx, n); err != nil {
@@ -124,8 +125,9 @@ func (e *Expander) Expand(ctx context.Context, s *rules.Session, base *envelope.
 		}
 	}
 	if len(x.out) == 0 { // everything led back to where it came from
-		e.Log.Infof("expansion of <%s> leads to nobody", s.Rcpt)
+		x.Log.Infof("expansion of <%s> leads to nobody", s.Rcpt)
 		return nil, x.listProblem(5)
 	}
+	x.tell()
 	return confirm(base, x.out), nil
 }

@@ -12,17 +12,29 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/rules"
 	"github.com/godwit-mta/godwit/core/srs"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // expansion is the work on one recipient.
 type expansion struct {
 	*Expander
+	Log     *trace.Logger // of the session, or the Expander's
 	session rules.Session
 	base    *envelope.Envelope
 	queue   []*node
 	seen    map[nodeKey]bool
 	out     []*envelope.Envelope
 	nodes   int
+}
+
+// tell traces what came of an expansion.
+func (x *expansion) tell() {
+	if x.Log == nil || x.Log.Traced()&traceExpand == 0 {
+		return
+	}
+	for _, e := range x.out {
+		x.Log.Tracef(traceExpand, "<%s> becomes %s for <%s> by action %s", x.session.Rcpt, e.Type, e.Dest, e.Dispatcher)
+	}
 }
 
 // node is a destination and how it was come by.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // groupSize is the number of recipients whose RCPT commands are sent before their replies
@@ -80,6 +81,8 @@ type client struct {
 	times Timeouts
 	ext   extensions
 	limit time.Time // end of the time for the replies of this transaction
+	tr    *trace.Trace
+	auth  bool // between AUTH and its end: nothing that is said is traced
 
 	dirty   bool  // the server has a transaction open that must be reset
 	closing *fate // the server said 421
@@ -104,6 +107,9 @@ func (c *client) flush() error {
 // command adds a line to what is to be written. No part of it may contain a line end:
 // they come from addresses that were parsed and from parameters that were checked.
 func (c *client) command(parts ...string) {
+	if c.tr.Traces(trace.MTA) {
+		c.told(">>>", parts...)
+	}
 	for _, p := range parts {
 		c.out = append(c.out, p...)
 	}
@@ -120,11 +126,41 @@ func (c *client) reply(d time.Duration) (reply, error) {
 		return reply{}, err
 	}
 	r, err := readReply(c.br)
+	if err == nil && c.tr.Traces(trace.MTA) {
+		c.toldReply(r)
+	}
 	if err == nil && r.code == 421 { // https://www.rfc-editor.org/rfc/rfc5321#section-3.8
 		f := verdict(r)
 		c.closing = &f
 	}
 	return r, err
+}
+
+// told traces a line. What belongs to AUTH is left out, and so is what a server says to it, which
+// may be the same.
+func (c *client) told(way string, parts ...string) {
+	switch {
+	case c.auth && parts[0] == "AUTH ":
+		parts = []string{"AUTH ", parts[1], " (...)"}
+	case c.auth:
+		parts = []string{"(...)"}
+	}
+	c.tr.Tracef(trace.MTA, "mta: %s: %s %s", c.tr.SID(), way, strings.Join(parts, ""))
+}
+
+func (c *client) toldReply(r reply) {
+	code := strconv.Itoa(r.code)
+	if c.auth {
+		c.tr.Tracef(trace.MTA, "mta: %s: <<< %s (...)", c.tr.SID(), code)
+		return
+	}
+	for i, line := range r.lines {
+		sep := " "
+		if i < len(r.lines)-1 {
+			sep = "-"
+		}
+		c.told("<<<", code, sep, line)
+	}
 }
 
 // ask sends one command and reads its reply.

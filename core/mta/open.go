@@ -95,6 +95,7 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 		conn = tc
 	}
 	c := newClient(conn, o.times)
+	c.tr = o.tr
 	r, err := c.reply(o.times.Command)
 	if err != nil {
 		return nil, err
@@ -157,6 +158,7 @@ func (o *opener) upgrade(ctx context.Context, c *client, required, verified bool
 	}
 	// Nothing said before counts any more, https://www.rfc-editor.org/rfc/rfc3207#section-4.2
 	c = newClient(conn, o.times)
+	c.tr = o.tr
 	return c, c.helo(o.helo, true)
 }
 
@@ -243,6 +245,8 @@ func (o *opener) authenticate(c *client) error {
 	if err != nil {
 		return err
 	}
+	c.auth = true
+	defer func() { c.auth = false }()
 	parts := []string{"AUTH ", name}
 	if first != nil {
 		parts = append(parts, " ", base64.StdEncoding.EncodeToString(first))

@@ -44,6 +44,7 @@ type session struct {
 func (m *MTA) start(r *relay, c choice) {
 	c.route = m.routeFor(routeKey{c.source, c.target.addr})
 	s := &session{m: m, r: r, opts: r.opts, limits: r.limits, choice: c, tr: m.cfg.Log.NewTrace(), wake: make(chan struct{}, 1)}
+	s.tr.Of, s.tr.Remote = trace.MTA, c.target.addr
 	s.counts = []*counter{&r.counter, &c.route.counter, &m.hostFor(c.target.addr).counter,
 		counterFor(m.sources, c.source), counterFor(r.connectors, c.source), counterFor(m.domains, r.limitDomain())}
 	for _, n := range s.counts {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"io"
 	"math/big"
 	"net"
@@ -19,6 +20,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // certificate makes a certificate for names that its own pool trusts.
@@ -284,15 +286,23 @@ func TestAuth(t *testing.T) {
 	}
 	for _, tt := range tests {
 		s := &sink{password: "secret"}
-		b := newBench(t, nil)
+		b := newBench(t, func(c *Config) { c.Log.SetTraced(trace.All); c.Log.SetVerbose(true) })
 		if tt.tls {
 			b.domain("example.com", s.startTLS(t, cert))
 		} else {
 			b.domain("example.com", s.start(t, func(srv *gosmtp.Server) { srv.AllowInsecureAuth = true }))
 		}
 		r := b.one(&Relay{Auth: &Credentials{"me", tt.password}, TLSConfig: &tls.Config{RootCAs: pool}}, "x\n", "u@example.com")
-		if r.Status != tt.status || !strings.Contains(r.Text, tt.text) || b.log.has(tt.password) {
+		if r.Status != tt.status || !strings.Contains(r.Text, tt.text) {
 			t.Errorf("%s: %+v", tt.name, r)
+		}
+		for _, secret := range []string{tt.password, base64.StdEncoding.EncodeToString([]byte("\x00me\x00" + tt.password))} {
+			if b.log.has(secret) {
+				t.Errorf("%s: %s is in the log", tt.name, secret)
+			}
+		}
+		if said := b.log.has(": >>> AUTH PLAIN (...)"); said != tt.tls || !b.log.has(": >>> EHLO us.example") || !b.log.has(": <<< 250-") {
+			t.Errorf("%s: trace\n%s", tt.name, b.log)
 		}
 	}
 	s := &sink{}
@@ -319,9 +329,16 @@ func TestAuthLogin(t *testing.T) {
 		}
 	}()
 	cl := newClient(a, Timeouts{}.withDefaults())
+	log := &logSink{}
+	traced := trace.New(log)
+	traced.SetTraced(trace.MTA)
+	cl.tr = traced.NewTrace()
 	cl.ext.auth = []string{"CRAM-MD5", "LOGIN"}
 	o := opener{relay: &Relay{Auth: &Credentials{"me", "secret"}}, times: cl.times, secure: true}
 	if err := o.authenticate(cl); err != nil {
 		t.Error(err)
+	}
+	if log.has("c2VjcmV0") || log.has("bWU=") || log.has("VXNl") || !log.has(">>> AUTH LOGIN (...)") || !log.has("<<< 235 (...)") {
+		t.Errorf("trace\n%s", log)
 	}
 }

@@ -53,22 +53,26 @@ func New(rules []config.Rule, tables Tables, log *trace.Logger) (*Rules, error) 
 // dest, temporary when a table cannot be asked. Nothing is known about later rules then,
 // so the first failure ends the search.
 func (r *Rules) Evaluate(ctx context.Context, s *Session, dest address.Address) (*config.Rule, error) {
+	log := r.log
+	if s.Log != nil {
+		log = s.Log
+	}
 	for i := range r.rules {
 		rule := &r.rules[i]
 		ok, err := r.matches(ctx, rule, s, dest)
 		if err != nil {
-			r.log.Warnf("rule %s:%d: %v", rule.Pos.File, rule.Pos.Line, err)
+			log.Warnf("rule %s:%d: %v", rule.Pos.File, rule.Pos.Line, err)
 			return nil, TempFail(s.Rcpt)
 		}
 		if !ok {
 			continue
 		}
-		r.log.Tracef(trace.Rules, "rule #%d matched <%s>", i+1, dest)
+		log.Tracef(trace.Rules, "rule #%d matched <%s>", i+1, dest)
 		if rule.Reject {
 			return nil, refused(s.Rcpt)
 		}
 		return rule, nil
 	}
-	r.log.Tracef(trace.Rules, "no rule matched <%s>", dest)
+	log.Tracef(trace.Rules, "no rule matched <%s>", dest)
 	return nil, refused(s.Rcpt)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/config"
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // Session holds the facts that rules are about.
@@ -22,6 +23,7 @@ type Session struct {
 	Internal      bool            // the address was made by expansion: it comes from this host
 	Sender        address.Address // null for bounces; regular expressions see an empty text then
 	Rcpt          address.Address // as the client gave it, for replies
+	Log           *trace.Logger   // for what is decided, when the session is traced by itself; else nil
 }
 
 // source is the address of the client, or "local" for everything that this host made. A

@@ -10,6 +10,7 @@ package trace
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 )
@@ -75,6 +76,7 @@ type Logger struct {
 	sink    Sink
 	verbose atomic.Bool
 	traced  atomic.Uint32
+	clients atomic.Pointer[[]Client]
 }
 
 // New gives a Logger that writes to sink.
@@ -128,7 +130,10 @@ func (l *Logger) Tracef(s Subsystem, format string, args ...any) {
 // Trace is one unit of work.
 type Trace struct {
 	*Logger
-	ID uint64
+	ID     uint64
+	Of     Subsystem  // SMTP or MTA, when it can be traced by itself
+	Remote netip.Addr // the address at the other end, if any
+	Local  bool       // a program on this host is there
 }
 
 // NewTrace starts a unit of work with a random number.
