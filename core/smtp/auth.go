@@ -1,7 +1,6 @@
 package smtp
 
 import (
-	"crypto/tls"
 	"encoding/base64"
 	"math/rand/v2"
 	"slices"
@@ -20,34 +19,25 @@ const (
 // mechanisms gives what AUTH takes now: nothing in clear, where passwords could be read,
 // and nothing once the client is authenticated.
 func (c *Conn) mechanisms() []string {
-	s, ok := c.session.(gosmtp.AuthSession)
-	if _, secured := c.conn.(*tls.Conn); !ok || !secured || c.authenticated {
+	if !c.secured() || c.authenticated {
 		return nil
 	}
-	return s.AuthMechanisms()
+	return c.ofBackend()
+}
+
+func (c *Conn) ofBackend() []string {
+	if s, ok := c.session.(gosmtp.AuthSession); ok {
+		return s.AuthMechanisms()
+	}
+	return nil
 }
 
 // auth is RFC 4954 section 4.
 func (c *Conn) auth(arg string) *gosmtp.SMTPError {
-	offered := c.mechanisms()
-	switch {
-	case c.helo == "" || c.mail:
-		return reply(503, 5, 1, textNotNow)
-	case c.authenticated:
-		return reply(503, 5, 1, "Invalid command: Already authenticated")
-	case len(offered) == 0:
-		return reply(503, 5, 1, "Invalid command: Command not supported")
-	case arg == "":
-		return reply(501, 5, 4, "Invalid command arguments: No parameters given")
-	}
 	mechanism, initial, _ := strings.Cut(arg, " ")
-	initial = strings.TrimLeft(initial, " ")
-	if mechanism = strings.ToUpper(mechanism); !slices.Contains(offered, mechanism) {
-		name := ""
-		if knownMechanism(mechanism) { // any other word may be a password, and replies are logged
-			name = ` "` + mechanism + `"`
-		}
-		return reply(504, 7, 4, "Security features not supported: AUTH method"+name+" not supported")
+	mechanism, initial = strings.ToUpper(mechanism), strings.TrimLeft(initial, " ")
+	if r := c.refuseAuth(mechanism); r != nil {
+		return r
 	}
 	if !c.peer.Source.mayAuth() {
 		return reply(454, 7, 0, "Too many failed logins from your address, try again later")
@@ -69,6 +59,31 @@ func (c *Conn) auth(arg string) *gosmtp.SMTPError {
 	return r
 }
 
+// refuseAuth says why there can be no exchange, if so.
+func (c *Conn) refuseAuth(mechanism string) *gosmtp.SMTPError {
+	offered := c.ofBackend()
+	inClear := !c.secured()
+	switch {
+	case c.helo == "" || c.mail:
+		return reply(503, 5, 1, textNotNow)
+	case c.authenticated:
+		return reply(503, 5, 1, "Invalid command: Already authenticated")
+	case len(offered) == 0 || inClear && c.cfg.TLSConfig == nil:
+		return reply(503, 5, 1, "Invalid command: Command not supported")
+	case mechanism == "":
+		return reply(501, 5, 4, "Invalid command arguments: No parameters given")
+	case !slices.Contains(offered, mechanism):
+		name := ""
+		if knownMechanism(mechanism) { // any other word may be a password, and replies are logged
+			name = ` "` + mechanism + `"`
+		}
+		return reply(504, 5, 4, "Invalid command arguments: AUTH method"+name+" not supported")
+	case inClear:
+		return reply(538, 7, 11, "Encryption required for requested authentication mechanism")
+	}
+	return nil
+}
+
 // exchange carries challenges and responses. The reply is nil when the connection is
 // gone.
 func (c *Conn) exchange(server sasl.Server, initial string) *gosmtp.SMTPError {
@@ -85,10 +100,10 @@ func (c *Conn) exchange(server sasl.Server, initial string) *gosmtp.SMTPError {
 		case err != nil:
 			return c.authAnswer(err)
 		case done:
-			return reply(235, 0, 0, "Authentication succeeded")
+			return reply(235, 7, 0, "Authentication succeeded")
 		}
 		c.appendReply(plainReply(334, base64.StdEncoding.EncodeToString(challenge)))
-		line, err := c.readCommand()
+		line, err := c.readLine(maxAuthLine, 0)
 		if err != nil {
 			c.readFailed(err)
 			return nil

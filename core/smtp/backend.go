@@ -22,7 +22,8 @@ import (
 // Reset is called after RSET, a further EHLO or HELO, STARTTLS, and after each message.
 //
 // go-smtp's AuthSession offers AUTH: its mechanisms are asked for at each EHLO of an
-// encrypted session, so they may differ from session to session; none means no AUTH. An
+// encrypted session, and when a client says AUTH in clear, so they may differ from session to
+// session; none means no AUTH. An
 // error of a mechanism that is no *SMTPError is 454. 535 is a wrong password, which is
 // answered late and not often.
 type Backend interface {

@@ -60,17 +60,17 @@ func (c *Conn) seen(line string) {
 }
 
 // hideSecrets gives a line as it may be logged. Clients that do not wait for the reply to
-// AUTH send what follows it, the password among it, as if it were a command.
+// AUTH send what follows it, the password among it, as if it were a command; and where AUTH can be
+// said, whatever is no command may be meant for it.
 func (c *Conn) hideSecrets(verb, line string) string {
+	shown := mask(line)
 	switch {
-	case verb == "AUTH":
+	case verb == "AUTH" || shown != line:
 		c.secrets = true
-	case known(verb):
-		c.secrets = false
-	case c.secrets:
+	case !known(verb) && (c.secrets || len(c.ofBackend()) > 0):
 		return "(...)"
 	}
-	return mask(line)
+	return shown
 }
 
 func known(verb string) bool {

@@ -10,6 +10,11 @@ import (
 // asks for 512 and for more where extensions add parameters.
 const maxLine = 2048
 
+// maxAuthLine is the largest line of an AUTH exchange, which is what
+// https://www.rfc-editor.org/rfc/rfc4954#section-4 holds for enough. The command itself may have
+// an initial response as long.
+const maxAuthLine = 12288
+
 const (
 	smallBuffer = 4 << 10
 	bulkBuffer  = 64 << 10
@@ -24,6 +29,7 @@ const (
 
 var (
 	errLineTooLong = errors.New("line too long")
+	errAuthTooLong = errors.New("line of AUTH too long")
 	errBareLF      = errors.New("line ended by a bare LF")
 	errNotSMTP     = errors.New("not SMTP")
 )
@@ -41,17 +47,26 @@ var (
 	bulkBuffers  = sync.Pool{New: func() any { return new([bulkBuffer]byte) }}
 )
 
-// line gives the next command without its line end, or nil when it is not complete. The
-// line is valid until more is read.
-func (in *input) line(normalize bool) ([]byte, error) {
+// line gives the next command without its line end, or nil when it is not complete. It has
+// less than most octets; one that begins in the way of AUTH may have auth. The line is valid until
+// more is read.
+func (in *input) line(normalize bool, most, auth int) ([]byte, error) {
 	have := in.buf[in.r:in.w]
 	i := bytes.IndexByte(have, '\n')
+	if (i < 0 && len(have) >= most || i >= most) && auth > most && isAuth(have) {
+		most = auth
+	}
 	switch {
 	case len(have) > 0 && have[0] == tlsRecord:
 		return nil, errNotSMTP
-	case i < 0 && len(have) < maxLine:
+	case i < 0 && len(have) < most:
+		if most > maxLine && len(have) >= maxLine {
+			in.grow()
+		}
 		return nil, nil
-	case i < 0 || i >= maxLine:
+	case (i < 0 || i >= most) && most > maxLine:
+		return nil, errAuthTooLong
+	case i < 0 || i >= most:
 		return nil, errLineTooLong
 	case i > 0 && have[i-1] == '\r':
 		in.r += i + 1
@@ -63,8 +78,14 @@ func (in *input) line(normalize bool) ([]byte, error) {
 	return nil, errBareLF
 }
 
+func isAuth(line []byte) bool {
+	const verb = "AUTH "
+	return len(line) > len(verb) && bytes.EqualFold(line[:len(verb)], []byte(verb))
+}
+
 // Room gives where more can be read to. It is never empty while a command or a message
-// is being read: neither leaves more than maxLine octets unused.
+// is being read: neither leaves more than maxLine octets unused, nor more than maxAuthLine in
+// the large buffer.
 func (in *input) Room() []byte {
 	if in.buf == nil {
 		in.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]

@@ -91,6 +91,9 @@ func (c *Conn) appendReply(r *gosmtp.SMTPError) (first string) {
 		c.out = appendReplyLine(c.out, r, text, more)
 		if watcher != nil || traced || r.Code >= 400 && first == "" {
 			line := string(c.out[start:])
+			if r.Code == 334 && text != "" { // a challenge is nobody's business but the client's
+				line = "334 (...)"
+			}
 			if first == "" {
 				first = line
 			}
@@ -107,9 +110,7 @@ func (c *Conn) appendReply(r *gosmtp.SMTPError) (first string) {
 }
 
 // traced says whether each line is to be logged.
-func (c *Conn) traced() bool {
-	return c.t.Logger != nil && c.t.Traced()&trace.SMTP != 0
-}
+func (c *Conn) traced() bool { return c.t.Traces(trace.SMTP) }
 
 // appendReplyLine makes one line, without its end: at most maxReplyLine octets of
 // printable ASCII, whatever the backend put into the text.

@@ -33,18 +33,21 @@ func NewMechanism(name string, check Authenticate) sasl.Server {
 	return nil
 }
 
-// plain is RFC 4616. The identity to act as is not looked at, as in OpenSMTPD: everybody
-// acts as himself.
+// plain is RFC 4616. Everybody acts as himself: another identity to act as is refused, whatever
+// the password is (section 2: the server must see that it is permitted).
 type plain struct{ check Authenticate }
 
 func (p *plain) Next(response []byte) (challenge []byte, done bool, err error) {
 	if response == nil {
 		return []byte{}, false, nil
 	}
-	_, rest, found := bytes.Cut(response, []byte{0})
+	act, rest, found := bytes.Cut(response, []byte{0})
 	user, password, again := bytes.Cut(rest, []byte{0})
-	if !found || !again {
+	switch {
+	case !found || !again:
 		return nil, false, reply(501, 5, 2, textSyntax)
+	case len(act) > 0 && !bytes.Equal(act, user):
+		return nil, false, RefusedAuth()
 	}
 	return nil, true, credentials(user, password, p.check)
 }

@@ -28,6 +28,7 @@ var (
 func Serve(ctx context.Context, conn net.Conn, peer Peer, cfg *Config, b Backend, t *trace.Trace) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Conn{cfg: cfg, peer: peer, t: t, ctx: own, raw: conn, conn: conn}
+	t.Of, t.Remote, t.Local = trace.SMTP, peer.Remote.Addr(), peer.Socket
 	c.expires = time.Now().Add(orDefault(cfg.Timeouts.Session, defaultSession))
 	stop := context.AfterFunc(ctx, c.drain)
 	defer func() {
@@ -170,9 +171,18 @@ func (c *Conn) readCommand() ([]byte, error) {
 		c.pending = nil
 		return line, nil
 	}
+	auth := 0
+	if c.secured() && !c.authenticated {
+		auth = maxAuthLine
+	}
+	return c.readLine(maxLine, auth)
+}
+
+// readLine gives the next line of less than most octets, or less than auth when it is AUTH.
+func (c *Conn) readLine(most, auth int) ([]byte, error) {
 	var deadline time.Time
 	for {
-		line, err := c.in.line(c.cfg.Normalize)
+		line, err := c.in.line(c.cfg.Normalize, most, auth)
 		if line != nil || err != nil {
 			return line, err
 		}
@@ -272,6 +282,9 @@ func (c *Conn) readFailed(err error) {
 		c.hang("timeout")
 	case errors.Is(err, errLineTooLong):
 		c.send(reply(500, 5, 2, "Command line too long"), "")
+		c.hang("bad-input")
+	case errors.Is(err, errAuthTooLong):
+		c.send(reply(500, 5, 6, "Authentication exchange line is too long"), "")
 		c.hang("bad-input")
 	case errors.Is(err, errNotSMTP):
 		c.send(reply(500, 5, 1, textUnrecognized), "")

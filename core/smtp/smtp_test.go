@@ -237,11 +237,16 @@ func start(t testing.TB, ctx context.Context, cfg *Config, b Backend, peer Peer)
 	return startOn(t, ctx, client, server, cfg, b, peer)
 }
 
-func startOn(t testing.TB, ctx context.Context, client, server net.Conn, cfg *Config, b Backend, peer Peer) *session {
+// startOn runs a session over two ends; watch says what is logged.
+func startOn(t testing.TB, ctx context.Context, client, server net.Conn, cfg *Config, b Backend, peer Peer, watch ...func(*trace.Logger)) *session {
 	s := &session{Conn: client, log: &lines{}, done: make(chan struct{})}
+	logger := trace.New(s.log)
+	for _, f := range watch {
+		f(logger)
+	}
 	go func() {
 		defer close(s.done)
-		Serve(ctx, server, peer, cfg, b, trace.New(s.log).NewTrace())
+		Serve(ctx, server, peer, cfg, b, logger.NewTrace())
 	}()
 	client.SetDeadline(time.Now().Add(20 * time.Second)) // a hang fails the test
 	t.Cleanup(func() {

@@ -72,6 +72,7 @@ func (c *Conn) handshake() error {
 	}
 	c.conn = conn
 	state := conn.ConnectionState()
+	c.t.Debugf("smtp: tls sni=%q resumed=%t certificates=%d", state.ServerName, state.DidResume, len(state.PeerCertificates))
 	c.t.Infof("smtp tls ciphers=%s", TLSText(&state))
 	if cert := VerifiedCert(&state); cert != nil {
 		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
