@@ -69,7 +69,7 @@ func startExim(t *testing.T) *exim {
 	t.Helper()
 	path := filepath.Join(top(), "exim/usr/sbin/exim4")
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("run.sh could not get Exim: ", err)
+		lacking(t, "run.sh could not get Exim: ", err)
 	}
 	dir := place(t)
 	e := &exim{box: &maildir{dir: filepath.Join(dir, "box")}, log: filepath.Join(dir, "mainlog")}

@@ -318,7 +318,7 @@ func libexec() string { return filepath.Join(top(), "libexec") }
 func TestRealTablePrograms(t *testing.T) {
 	for _, name := range []string{"table-passwd", "table-sqlite"} {
 		if _, err := os.Stat(filepath.Join(libexec(), name)); err != nil {
-			t.Skipf("%s could not be built: %v", name, err)
+			lacking(t, name, " could not be built: ", err)
 		}
 	}
 	d := newDaemon(t, `

@@ -43,7 +43,7 @@ type lookupRole struct {
 	hashing   *fairGate     // for comparing passwords, which takes all that a processor has
 	authSlots chan struct{} // those who wait for it are in nobody's way
 	guesses   guesses
-	// scramSecret is of this process: it makes salts of users that do not exist, and seals.
+	// scramSecret is of this process: it seals.
 	scramSecret [32]byte
 
 	// Questions under way. Tables that take their time do not keep the DNS from answering.

@@ -32,13 +32,13 @@ var errScramState = errors.New("an exchange that is too old, or not one of this 
 // seal writes a state with its sum behind it.
 func (l *lookupRole) seal(s *scramState) ([]byte, error) {
 	b, err := json.Marshal(s)
-	return append(b, l.sum("state", b)...), err
+	return append(b, l.sum(b)...), err
 }
 
 // unseal reads what seal gave.
 func (l *lookupRole) unseal(b []byte, now time.Time) (*scramState, error) {
 	n := len(b) - sha256.Size
-	if n < 0 || !hmac.Equal(b[n:], l.sum("state", b[:n])) {
+	if n < 0 || !hmac.Equal(b[n:], l.sum(b[:n])) {
 		return nil, errScramState
 	}
 	s := new(scramState)
@@ -48,9 +48,8 @@ func (l *lookupRole) unseal(b []byte, now time.Time) (*scramState, error) {
 	return s, nil
 }
 
-func (l *lookupRole) sum(use string, b []byte) []byte {
+func (l *lookupRole) sum(b []byte) []byte {
 	h := hmac.New(sha256.New, l.scramSecret[:])
-	fmt.Fprintf(h, "%s %d ", use, len(b))
 	h.Write(b)
 	return h.Sum(nil)
 }
@@ -58,7 +57,7 @@ func (l *lookupRole) sum(use string, b []byte) []byte {
 // scramKey gives the key of a user. One who does not exist, or whose password is kept in
 // another way, has a key that nobody has a password for.
 func (l *lookupRole) scramKey(ctx context.Context, s *lookupSettings, name, user string) (*scram.Key, error) {
-	fake := scram.FakeKey(l.sum("users", []byte(name)), user)
+	fake := scram.FakeKey(append([]byte(name+"\x00"), s.ScramSecret...), user)
 	if s.decoys[name] == nil {
 		return nil, fmt.Errorf("table %q is not for authentication", name)
 	}

@@ -530,6 +530,7 @@ type lookupConfig struct {
 	STS          bool
 	SystemCAs    []byte // where STS is set
 	TLSPolicy    string // table
+	ScramSecret  []byte // for salts of unknown users
 }
 
 type dispatcherConfig struct {

@@ -60,6 +60,7 @@ type parent struct {
 	failures   int
 	stdinKey   stdinKey
 	generation uint64 // of the configuration that was prepared last
+	secret     []byte // of scramSecret
 }
 
 // Waits of the supervisor.

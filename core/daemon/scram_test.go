@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/sha256"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,7 +141,10 @@ func TestScram(t *testing.T) {
 func TestScramUnknown(t *testing.T) {
 	l, config, _ := authLab(t, "auth <users> scram", authRule)
 	salts := make(map[string]string)
-	for range 2 {
+	for i := range 3 {
+		if i == 2 {
+			l.relaunch()
+		}
 		for _, user := range []string{"nobody", "NOBODY", "another", "ann"} { // ann has a hash
 			client := &scramClient{header: "n,,", user: user, password: "x"}
 			if err := l.dialTLS(config).Auth(client); code(err) != 535 {
@@ -157,6 +162,31 @@ func TestScramUnknown(t *testing.T) {
 	}
 	if salts["nobody"] == salts["another"] {
 		t.Error("two users have one salt")
+	}
+}
+
+// The secret lasts, nobody else can read it, and one that is damaged is replaced.
+func TestKeptSecret(t *testing.T) {
+	path := filepath.Join(t.TempDir(), secretName)
+	first, err := keptSecret(path)
+	if err != nil || len(first) != 32 {
+		t.Fatalf("%x, %v", first, err)
+	}
+	if again, err := keptSecret(path); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("%x, then %x, %v", first, again, err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other, err := keptSecret(path)
+	if kept, _ := keptSecret(path); err != nil || len(other) != 32 || bytes.Equal(first, other) || !bytes.Equal(other, kept) {
+		t.Errorf("after damage %x, %v", other, err)
+	}
+	if lost, err := keptSecret(filepath.Join(path, "x")); err == nil || len(lost) != 32 {
+		t.Errorf("without a place: %x, %v", lost, err)
 	}
 }
 

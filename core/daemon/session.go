@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,7 @@ type mailSession struct {
 	sender    string
 	options   gosmtp.MailOptions
 	rcpts     []string // those that were accepted
+	marked    bool     // one of them had parameters of DSN
 	envelopes int      // that lookup made of them
 	file      *os.File // the body, when it is large
 }
@@ -132,6 +134,10 @@ func (s *mailSession) Mail(from string, opts *gosmtp.MailOptions) error {
 func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	req := recipientRequest{Generation: s.s.Generation, Message: s.id, Session: s.facts(), Sender: s.sender, Rcpt: to, Index: len(s.rcpts),
 		Flags: uint8(extensionFlags(&s.options)), Notify: notifyBits(opts.Notify), Ret: string(s.options.Return), EnvID: smtp.EncodeXtext(s.options.EnvelopeID)}
+	plain := len(opts.Notify) == 0 && opts.OriginalRecipient == ""
+	if plain && !s.marked && slices.Contains(s.rcpts, to) {
+		return nil // it gets the message once
+	}
 	if opts.OriginalRecipient != "" {
 		req.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
@@ -149,6 +155,7 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 		return e
 	}
 	s.envelopes += reply.Envelopes
+	s.marked = s.marked || !plain
 	s.rcpts = append(s.rcpts, to)
 	return nil
 }
@@ -185,7 +192,7 @@ func (s *mailSession) clear() {
 	if s.file != nil {
 		s.file.Close()
 	}
-	s.id, s.sender, s.rcpts, s.envelopes, s.file = 0, "", nil, 0, nil
+	s.id, s.sender, s.rcpts, s.marked, s.envelopes, s.file = 0, "", nil, false, 0, nil
 	s.options = gosmtp.MailOptions{}
 }
 

@@ -158,6 +158,7 @@ func (c *Conn) announce(atLast bool) {
 	if name, known := c.host(); known || atLast {
 		c.announced = true
 		c.t.Infof("smtp connected address=%s host=%s", c.AddrText(), name)
+		c.tellTLS()
 	}
 }
 

@@ -271,7 +271,7 @@ func parsePath(path string, utf8 bool, bad *gosmtp.SMTPError) (string, *gosmtp.S
 	case err != nil:
 		return "", bad
 	case !utf8 && !address.ASCII(path):
-		return "", reply(553, 6, 7, "Address needs SMTPUTF8")
+		return "", reply(553, 6, 7, textNeedsUTF8)
 	}
 	return a.String(), nil
 }

@@ -19,6 +19,7 @@ const (
 	textUnrecognized = "Invalid command: Command unrecognized"
 	textNoArguments  = "Invalid command arguments: command does not accept arguments."
 	textTempError    = "Temporary failure"
+	textNeedsUTF8    = "Address needs SMTPUTF8"
 	textTooBig       = "Message too big for system: Transaction failed, message too big"
 )
 

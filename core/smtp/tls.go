@@ -71,13 +71,23 @@ func (c *Conn) handshake() error {
 		return err
 	}
 	c.conn = conn
-	state := conn.ConnectionState()
-	c.t.Debugf("smtp: tls sni=%q resumed=%t certificates=%d", state.ServerName, state.DidResume, len(state.PeerCertificates))
-	c.t.Infof("smtp tls ciphers=%s", TLSText(&state))
-	if cert := VerifiedCert(&state); cert != nil {
-		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
+	if c.announced {
+		c.tellTLS()
 	}
 	return nil
+}
+
+// tellTLS logs what the handshake came to. The line about the connection comes before.
+func (c *Conn) tellTLS() {
+	state := c.TLS()
+	if state == nil {
+		return
+	}
+	c.t.Debugf("smtp: tls sni=%q resumed=%t certificates=%d", state.ServerName, state.DidResume, len(state.PeerCertificates))
+	c.t.Infof("smtp tls ciphers=%s", TLSText(state))
+	if cert := VerifiedCert(state); cert != nil {
+		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
+	}
 }
 
 // ClientCert gives the certificate that the client showed and that was verified against

@@ -36,6 +36,9 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	}
 	sender, r := parsePath(path, opts.UTF8, bad)
 	if r != nil {
+		if r.Code == 553 && r.Message == textNeedsUTF8 { // https://www.rfc-editor.org/rfc/rfc6531#section-3.5
+			r = reply(550, 6, 7, textNeedsUTF8)
+		}
 		return r
 	}
 	if most := c.cfg.MaxMails; most > 0 && c.mails >= most {
