@@ -225,6 +225,10 @@ func cipherText(s tls.ConnectionState) string {
 	return fmt.Sprintf("%s:%s:%d", version, tls.CipherSuiteName(s.CipherSuite), bits)
 }
 
+// maxAuthCommand is how long a mechanism and its initial response may be together, in octets: with
+// "AUTH", two blanks and the line end that makes 512.
+const maxAuthCommand = 504
+
 // authenticate does AUTH (RFC 4954), never in clear.
 func (o *opener) authenticate(c *client) error {
 	if !o.secure {
@@ -248,8 +252,9 @@ func (o *opener) authenticate(c *client) error {
 	c.auth = true
 	defer func() { c.auth = false }()
 	parts := []string{"AUTH ", name}
-	if first != nil {
-		parts = append(parts, " ", base64.StdEncoding.EncodeToString(first))
+	late := first // https://www.rfc-editor.org/rfc/rfc4954#section-4: the line is not to be longer than others
+	if text := base64.StdEncoding.EncodeToString(first); first != nil && len(name)+len(text) <= maxAuthCommand {
+		parts, late = append(parts, " ", text), nil
 	}
 	r, err := c.ask(o.times.Command, parts...)
 	for step := 0; err == nil && r.code == 334; step++ {
@@ -260,7 +265,9 @@ func (o *opener) authenticate(c *client) error {
 		if challenge, err = base64.StdEncoding.DecodeString(r.lines[0]); err != nil {
 			return errReplySyntax
 		}
-		if answer, err = mech.Next(challenge); err != nil {
+		if late != nil {
+			answer, late = late, nil
+		} else if answer, err = mech.Next(challenge); err != nil {
 			return errReplySyntax // the error quotes the challenge, which may be anything
 		}
 		r, err = c.ask(o.times.Command, base64.StdEncoding.EncodeToString(answer))

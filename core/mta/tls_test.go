@@ -342,3 +342,35 @@ func TestAuthLogin(t *testing.T) {
 		t.Errorf("trace\n%s", log)
 	}
 }
+
+// A first message that is too long for a command line follows the challenge.
+func TestAuthLong(t *testing.T) {
+	for _, n := range []int{360, 361, 2000} {
+		password := strings.Repeat("p", n)
+		first := base64.StdEncoding.EncodeToString([]byte("\x00me\x00" + password))
+		a, c := net.Pipe()
+		said := make(chan []string, 1)
+		go func() {
+			defer c.Close()
+			s := &script{c, bufio.NewReader(c)}
+			lines := []string{s.line()}
+			if !strings.Contains(strings.TrimPrefix(lines[0], "AUTH PLAIN"), " ") {
+				s.say("334 ")
+				lines = append(lines, s.line())
+			}
+			said <- lines
+			s.say("235 2.7.0 ok")
+		}()
+		cl := newClient(a, Timeouts{}.withDefaults())
+		cl.ext.auth = []string{"PLAIN"}
+		o := opener{relay: &Relay{Auth: &Credentials{"me", password}}, times: cl.times, secure: true}
+		if err := o.authenticate(cl); err != nil {
+			t.Error(err)
+		}
+		lines := <-said
+		whole := "AUTH PLAIN " + first
+		if len(whole)+2 <= 512 && strings.TrimSpace(lines[0]) != whole || len(whole)+2 > 512 && (len(lines) != 2 || strings.TrimSpace(lines[1]) != first) {
+			t.Errorf("%d octets: %.600q", len(whole)+2, lines)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -149,6 +150,21 @@ func TestParameterVectors(t *testing.T) {
 			if last := got[len(got)-2]; last[0] != '5' {
 				t.Errorf("%s: %s", param, got)
 			}
+		}
+	}
+}
+
+// B9: the thousandth recipient is taken, the next one is not, and the message goes to a thousand.
+func TestManyRecipients(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("EHLO c\r\nMAIL FROM:<>\r\n")
+	for i := range 1001 {
+		fmt.Fprintf(&text, "RCPT TO:<r%d@example.org>\r\n", i)
+	}
+	for _, way := range sendWays {
+		mails, replies := talk(t, testConfig(), text.String()+"DATA\r\n.\r\nQUIT\r\n", way)
+		if got := codes(replies); got != strings.Repeat("250 ", 1002)+"452 354 250 221" || len(mails) != 1 || len(mails[0].to) != 1000 {
+			t.Errorf("%s: %.200s", way, got[len(got)-60:])
 		}
 	}
 }
