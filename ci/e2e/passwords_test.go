@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/base64"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -130,4 +132,36 @@ func TestSystemAccounts(t *testing.T) {
 	c.ask("250", "RCPT TO:<alice@godwit.test>")
 	c.ask("221", "QUIT")
 	d.waitLog("smtp authentication user=alice result=ok")
+}
+
+// TestPAM: where the helper for PAM is installed it decides, by the rules of the service smtpd, and
+// what stands in /etc/shadow counts only as far as they say so.
+func TestPAM(t *testing.T) {
+	helper := filepath.Join(top(), "pam", "auth-pam")
+	if _, err := os.Stat(helper); err != nil {
+		lacking(t, "run.sh could not build the helper: ", err)
+	}
+	ca := newAuthority(t)
+	setPassword(t, "alice", alicePassword, "YESCRYPT")
+	setPassword(t, "bob", bobPassword, "SHA512")
+	setPassword(t, "carol", carolPassword, "YESCRYPT")
+	command(t, "chage", "--expiredate", "2020-01-01", "carol")
+	t.Cleanup(func() { command(t, "chage", "--expiredate", "-1", "carol") })
+	write(t, "/etc/pam.d/smtpd", "auth requisite pam_listfile.so item=user sense=deny file=/etc/smtpd.denied onerr=succeed\n"+
+		"auth required pam_unix.so\naccount required pam_unix.so\n")
+	write(t, "/etc/smtpd.denied", "bob\n")
+	installed := filepath.Join(libexec(), "auth-pam")
+	command(t, "install", "-m", "755", helper, installed)
+	t.Cleanup(func() { _ = os.Remove(installed) })
+	d := startSystem(t, ca, "-v", "-T", "all")
+	for _, v := range []struct{ user, password, code string }{
+		{"alice", alicePassword, "235"}, {"alice", "wrong", "535"}, {"bob", bobPassword, "535"}, {"carol", carolPassword, "535"},
+		{"nobody-here", alicePassword, "535"}, {"alice", "", "535"},
+	} {
+		c := secured(t, ca)
+		c.ask(v.code, "%s", authPlain(v.user, v.password))
+		c.ask("221", "QUIT")
+	}
+	d.waitLog("smtp authentication user=alice result=ok")
+	noSecrets(t, d, alicePassword, bobPassword, carolPassword)
 }

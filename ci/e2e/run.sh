@@ -105,7 +105,7 @@ exim() {
 packages() {
 	want="postfix unbound ldnsutils sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
 		mutt s-nail git-email libmailtools-perl libauthen-sasl-perl libio-socket-ssl-perl node-nodemailer
-		strace dovecot-lmtpd haproxy sqlite3 libsqlite3-dev gcc libc6-dev make autoconf automake pkg-config
+		strace dovecot-lmtpd haproxy sqlite3 libsqlite3-dev gcc libc6-dev libpam0g-dev make autoconf automake pkg-config
 		libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
 	missing=
 	for p in $want; do
@@ -167,6 +167,9 @@ ln -s smtpctl "$top/bin/sendmail"
 go test -c -o "$top/bin/tests" "./ci/$package"
 ln "$top/bin/tests" "$top/libexec/table-test"
 if [ $package = e2e ]; then
+	# Not among the other helpers: where it is, PAM decides.
+	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||
+		echo "no helper for PAM: the test of it is skipped, or fails where CI is set" >&2
 	sh "$self" --exim "$top" || echo "no Exim: the tests with it are skipped, or fail where CI is set" >&2
 	sh "$self" --tables "$top" || echo "no table programs of others: their tests are skipped, or fail where CI is set" >&2
 fi
