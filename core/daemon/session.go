@@ -69,6 +69,7 @@ func (s *mailSession) resolve() {
 	if s.d.m.peers[Lookup].Call(ctx, kindPTR, &req, &s.host) != nil {
 		s.host = ptrReply{Failed: true}
 	}
+	s.c.Named(s.host.Name)
 	s.c.Trace().Debugf("smtp: name of the client: %q confirmed=%t failed=%t", s.host.Name, s.host.Confirmed, s.host.Failed)
 }
 

@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -49,12 +50,14 @@ type Conn struct {
 	authErrors    int  // wrong passwords
 	secrets       bool // AUTH was said: what is no command may be a password
 
-	reason    string // why the session ends; "" as long as it goes on
-	announced bool   // the line about the connection is logged
+	reason string // why the session ends; "" as long as it goes on
+	named  bool   // announce has done its work
 
-	mu       sync.Mutex
-	waiting  bool // for a command: may be interrupted
-	draining bool
+	mu        sync.Mutex
+	announced bool     // the line about the connection is logged
+	untold    []string // lines that are to follow it
+	waiting   bool     // for a command: may be interrupted
+	draining  bool
 }
 
 // ID gives the 16 digits of the session that stand in the log.
@@ -152,14 +155,43 @@ func (c *Conn) host() (name string, known bool) {
 // announce logs the connection once, as soon as the name of the client is known, or when
 // the session ends.
 func (c *Conn) announce(atLast bool) {
-	if c.announced {
+	if c.named {
 		return
 	}
 	if name, known := c.host(); known || atLast {
-		c.announced = true
-		c.t.Infof("smtp connected address=%s host=%s", c.AddrText(), name)
-		c.tellTLS()
+		c.named = true
+		c.Named(name)
 	}
+}
+
+// Named tells the name of the client for the line about the connection, "" when it has none. A
+// backend may call it from any goroutine, so that a session that waits is announced too.
+func (c *Conn) Named(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.announced {
+		return
+	}
+	if name == "" {
+		name = "<unknown>"
+	}
+	c.announced = true
+	c.t.Infof("smtp connected address=%s host=%s", c.AddrText(), name)
+	for _, line := range c.untold {
+		c.t.Infof("%s", line)
+	}
+	c.untold = nil
+}
+
+// tell logs a line, but not before the one about the connection.
+func (c *Conn) tell(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.announced {
+		c.t.Infof(format, args...)
+		return
+	}
+	c.untold = append(c.untold, fmt.Sprintf(format, args...))
 }
 
 // hang makes the session end after the reply that is being made.

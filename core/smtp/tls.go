@@ -71,22 +71,17 @@ func (c *Conn) handshake() error {
 		return err
 	}
 	c.conn = conn
-	if c.announced {
-		c.tellTLS()
-	}
+	c.tellTLS()
 	return nil
 }
 
-// tellTLS logs what the handshake came to. The line about the connection comes before.
+// tellTLS logs what the handshake came to.
 func (c *Conn) tellTLS() {
 	state := c.TLS()
-	if state == nil {
-		return
-	}
 	c.t.Debugf("smtp: tls sni=%q resumed=%t certificates=%d", state.ServerName, state.DidResume, len(state.PeerCertificates))
-	c.t.Infof("smtp tls ciphers=%s", TLSText(state))
+	c.tell("smtp tls ciphers=%s", TLSText(state))
 	if cert := VerifiedCert(state); cert != nil {
-		c.t.Infof("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
+		c.tell("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
 	}
 }
 
