@@ -21,6 +21,9 @@
 // That makes some 10 KiB for one in clear and twice that over TLS (BenchmarkIdle). In a
 // transaction come the recipients, at most MaxRcpt, none longer than a command line.
 //
+// An exchange of AUTH over TLS may have lines of 12288 octets; one that is longer than a command borrows a
+// bulk buffer until it is answered. What belongs to it is in no log, no trace, and reaches no LineSession.
+//
 // What many sessions of one client do together is counted by Sources, which has a limit for
 // each: a session belongs to a Source, and asks it when a command was refused, a password was
 // wrong, or a recipient is named.
