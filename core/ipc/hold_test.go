@@ -10,21 +10,22 @@ import (
 // be sent must not wait for itself.
 func TestHandlerThatFlushes(t *testing.T) {
 	var server *Conn
-	ready := make(chan struct{})
-	server, client := couple(t, func(r *Request) {
+	ready, heard := make(chan struct{}), make(chan struct{})
+	server, client := couple2(t, func(r *Request) {
 		<-ready
 		r.Reply(&inner{Name: "one"})
 		server.Flush(time.Minute)
 		if err := server.Send(7, &inner{Name: "two"}); err != nil {
 			t.Error(err)
 		}
-	})
+	}, func(*Request) { heard <- struct{}{} })
 	close(ready)
 	for range 3 {
 		var got inner
 		if err := client.Call(context.Background(), 5, nil, &got); err != nil || got.Name != "one" {
 			t.Fatalf("answer %+v, %v", got, err)
 		}
+		<-heard
 	}
 }
 
