@@ -315,40 +315,40 @@ func TestProgramKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := opened
-	stop := make(chan struct{})
+	const workers, each = 4, 60
+	done := make(chan struct{}, workers*each)
 	var killer sync.WaitGroup
-	killer.Go(func() {
-		for n := 0; ; n++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Duration(20+n%7*10) * time.Millisecond):
-				s.kill()
+	killer.Go(func() { // after some messages, in the midst of others; each start waits longer
+		for n := range 10 {
+			for range 15 + n%7 {
+				<-done
 			}
+			s.kill()
 		}
 	})
 	var mu sync.Mutex
 	want := map[envelope.ID]bool{}
 	var group sync.WaitGroup
-	for g := range 4 {
+	for g := range workers {
 		group.Go(func() {
-			for n := range 60 {
+			for n := 0; n < each; {
 				m := tryCommit(s, []byte(strings.Repeat(fmt.Sprintln(g, n), 200)), n%3 == 0)
 				if m == nil {
+					time.Sleep(time.Millisecond)
 					continue
 				}
-				gone := s.Apply([]Change{{Op: Remove, ID: m.Envelopes[0].ID}})
-				for gone != nil {
-					gone = s.Apply([]Change{{Op: Remove, ID: m.Envelopes[0].ID}})
+				for s.Apply([]Change{{Op: Remove, ID: m.Envelopes[0].ID}}) != nil {
+					time.Sleep(time.Millisecond)
 				}
 				mu.Lock()
 				want[m.Envelopes[1].ID] = true
 				mu.Unlock()
+				n++
+				done <- struct{}{}
 			}
 		})
 	}
 	group.Wait()
-	close(stop)
 	killer.Wait()
 	awaitProgram(t, s)
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
@@ -368,9 +368,6 @@ func TestProgramKilled(t *testing.T) {
 	}
 	if len(all) > 0 {
 		t.Errorf("%d envelopes are there that nobody acknowledged", len(all))
-	}
-	if len(want) == 0 {
-		t.Error("nothing was acknowledged")
 	}
 }
 
