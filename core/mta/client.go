@@ -163,8 +163,19 @@ func (c *client) toldReply(r reply) {
 	}
 }
 
-// ask sends one command and reads its reply.
+// unasked reports whether the server said something although nothing was asked: every reply
+// from here on would be taken for that of another command. It may say 421 at any time
+// (https://www.rfc-editor.org/rfc/rfc5321#section-3.8).
+func (c *client) unasked() bool {
+	early, _ := c.br.Peek(min(3, c.br.Buffered()))
+	return len(early) > 0 && string(early) != "421"
+}
+
+// ask sends one command and reads its reply. Nothing else is under way.
 func (c *client) ask(d time.Duration, parts ...string) (reply, error) {
+	if c.unasked() {
+		return reply{}, errSequence
+	}
 	c.command(parts...)
 	if err := c.flush(); err != nil {
 		return reply{}, err

@@ -311,7 +311,7 @@ func (m *MTA) conclude(o origin, sender address.Address, msg *Message, rcpts []R
 			rcpt = r.Rcpt.String()
 		}
 		o.tr.Infof("mta delivery evpid=%s from=<%s> to=<%s> rcpt=<%s> source=\"%s\" relay=\"%s\" delay=%s result=\"%s\" stat=\"%s\"",
-			r.ID, sender, r.Dest, rcpt, o.source, o.relay, trace.Delay(now.Sub(r.Created)), statusNames[f.status], f.text)
+			r.ID, sender, r.Dest, rcpt, o.source, o.relay, trace.Delay(now.Sub(r.Created)), statusNames[f.status], unquoted(f.text))
 		results = append(results, envelope.Result{ID: r.ID, Status: f.status, Text: f.text, EscClass: f.class,
 			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final, Unreached: f.unreached})
 	}

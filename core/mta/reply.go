@@ -84,6 +84,10 @@ func clean(s string) string {
 	}, s))
 }
 
+// unquoted makes the words of a server fit for a quoted field of a log line: they must not
+// look like other fields.
+func unquoted(s string) string { return strings.ReplaceAll(s, `"`, "'") }
+
 // class gives the first digit of the code.
 func (r reply) class() int { return r.code / 100 }
 

@@ -25,6 +25,9 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 		c.dirty = r.class() != 2
 		return nil, err
 	}
+	if c.unasked() { // such as the reply to the body, which would be believed
+		return nil, errSequence
+	}
 	tx.body, c.dirty = true, false
 	if err := c.writeBody(&tx.msg.Body); err != nil {
 		return nil, err
@@ -110,6 +113,9 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 		if n == written {
 			if n = x.skip(n); n == x.total {
 				break
+			}
+			if c.unasked() {
+				return false, errSequence
 			}
 			written = min(x.total, n+group)
 			c.write(x, sender, n, written)

@@ -68,7 +68,7 @@ func (s *session) run() {
 	s.ready()
 	if reason, err := s.loop(p); err != nil {
 		p.close()
-		s.tr.Infof("mta error reason=%s", ioText(err))
+		s.tr.Infof("mta error reason=%s", unquoted(ioText(err)))
 		if s.sent > 0 {
 			s.tr.Infof("mta disconnected reason=io-error messages=%d", s.sent)
 		}
@@ -260,7 +260,7 @@ func (s *session) helo(conn net.Conn) string {
 
 // failed notes that this server could not be used; the next one is tried.
 func (s *session) failed(err error) {
-	s.tr.Infof("mta error reason=%s", ioText(err))
+	s.tr.Infof("mta error reason=%s", unquoted(ioText(err)))
 	m, r := s.m, s.r
 	m.mu.Lock()
 	defer m.mu.Unlock()
