@@ -111,6 +111,12 @@ func (r *resolver) plan(cfg *config.Config, fresh bool) (*listenPlan, error) {
 			p.shadowed = append(p.shadowed, listenText(l, "lines above have all its addresses with port %d already", l.Port))
 		}
 	}
+	for _, b := range p.want { // then all loopback addresses are this host's, too: see mta.Config
+		if a := b.Addr.Addr(); a.IsUnspecified() && !slices.Contains(p.interfaces, a) {
+			p.interfaces = append(p.interfaces, a)
+		}
+	}
+	slices.SortFunc(p.interfaces, netip.Addr.Compare)
 	return p, nil
 }
 

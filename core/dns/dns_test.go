@@ -303,7 +303,7 @@ func TestTimeout(t *testing.T) {
 	z := newZone()
 	var asked atomic.Int32
 	z.special["silent.example"] = func(miekg.ResponseWriter, *miekg.Msg) { asked.Add(1) }
-	r := New(Options{Servers: []netip.AddrPort{serve(t, z)}, Timeout: 10 * time.Millisecond, Attempts: 3})
+	r := New(Options{Servers: []netip.AddrPort{serve(t, z)}, Timeout: 200 * time.Millisecond, Attempts: 3})
 	_, err := r.LookupMX(t.Context(), "silent.example")
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != Temporary || !strings.Contains(e.Text, "timed out") {

@@ -18,7 +18,10 @@ const udpSize = 1232
 // maxStray is the number of datagrams that are not our reply after which a server is given up.
 const maxStray = 64
 
-var errStray = errors.New("too many replies to other questions")
+var (
+	errStray = errors.New("too many replies to other questions")
+	errCut   = errors.New("reply over TCP was cut")
+)
 
 // fetch asks the servers, one after the other and several times, until one gives an
 // answer that can be believed.
@@ -62,7 +65,7 @@ func failure(m *miekg.Msg, err error) string {
 		return "unknown response code"
 	case errors.As(err, &ne) && ne.Timeout():
 		return "timed out"
-	case errors.Is(err, errStray):
+	case errors.Is(err, errStray), errors.Is(err, errCut):
 		return err.Error()
 	default:
 		return "server unreachable or reply malformed"
@@ -91,6 +94,9 @@ func exchange(ctx context.Context, conf *resolvConf, server netip.AddrPort, k ke
 	if err == nil && m.Truncated && network == "udp" {
 		q.Id = miekg.Id()
 		m, err = roundTrip(ctx, conf.timeout, "tcp", server, q)
+	}
+	if err == nil && m.Truncated { // even so: what is left out may be what matters
+		return nil, errCut
 	}
 	return m, err
 }
@@ -188,16 +194,25 @@ func records(m *miekg.Msg, name string, qtype uint16) (rrs []miekg.RR, ttl time.
 		h := rr.Header()
 		if h.Rrtype == qtype && h.Class == miekg.ClassINET && strings.EqualFold(h.Name, name) {
 			rrs = append(rrs, rr)
-			ttl = min(ttl, time.Duration(h.Ttl)*time.Second)
+			ttl = min(ttl, life(h.Ttl))
 		}
 	}
 	return rrs, ttl
 }
 
+// life is a time to live. One with the highest bit set is none,
+// https://www.rfc-editor.org/rfc/rfc2181#section-8
+func life(ttl uint32) time.Duration {
+	if ttl > 1<<31-1 {
+		return 0
+	}
+	return time.Duration(ttl) * time.Second
+}
+
 func target(m *miekg.Msg, name string) (string, time.Duration) {
 	for _, rr := range m.Answer {
 		if c, ok := rr.(*miekg.CNAME); ok && strings.EqualFold(c.Hdr.Name, name) {
-			return c.Target, time.Duration(c.Hdr.Ttl) * time.Second
+			return c.Target, life(c.Hdr.Ttl)
 		}
 	}
 	return "", 0
@@ -208,7 +223,7 @@ func target(m *miekg.Msg, name string) (string, time.Duration) {
 func negativeTTL(m *miekg.Msg) time.Duration {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*miekg.SOA); ok {
-			return min(maxNegative, time.Duration(min(soa.Hdr.Ttl, soa.Minttl))*time.Second)
+			return min(maxNegative, life(soa.Hdr.Ttl), life(soa.Minttl))
 		}
 	}
 	return 0

@@ -37,6 +37,9 @@ func (r *Resolver) LookupMX(ctx context.Context, domain string) ([]MX, error) {
 		// how domains said the same before.
 		return nil, &Error{Kind: Permanent, Text: "Domain does not accept mail"}
 	}
+	if len(list) == 0 && len(f.rrs) > 0 { // https://www.rfc-editor.org/rfc/rfc5321#section-5.1
+		return nil, &Error{Kind: Temporary, Text: "No MX of the domain has a name of a host"}
+	}
 	if len(list) == 0 {
 		list = []MX{{Host: strings.ToLower(strings.TrimSuffix(domain, "."))}}
 	}

@@ -58,7 +58,7 @@ type Config struct {
 	Log        *trace.Logger
 	Hostname   string                  // for EHLO, and to know ourselves among exchangers
 	Results    func([]envelope.Result) // called by one goroutine at a time
-	LocalAddrs func() []netip.Addr     // this host's addresses; may be nil
+	LocalAddrs func() []netip.Addr     // this host's addresses, the unspecified one when it listens on all; may be nil
 	Timeouts   Timeouts
 }
 

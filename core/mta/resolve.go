@@ -68,13 +68,27 @@ func (m *MTA) servers(ctx context.Context, opts *Relay, domain string) ([]MXHost
 		return []MXHost{{Name: opts.URL.Host, Addrs: addrs, Secure: true}}, f
 	}
 	if ip, ok := address.Literal(domain); ok {
-		return m.withoutUs(opts, []MXHost{{Name: ip.String(), Addrs: []netip.Addr{ip}}})
+		return m.withoutUs(opts, m.somewhere(domain, []MXHost{{Name: ip.String(), Addrs: []netip.Addr{ip}}}))
 	}
 	list, err := m.cfg.Resolver.MX(ctx, domain)
 	if err != nil {
 		return nil, lookupFate(err)
 	}
-	return m.withoutUs(opts, list)
+	return m.withoutUs(opts, m.somewhere(domain, list))
+}
+
+// somewhere leaves out addresses that no server can have.
+func (m *MTA) somewhere(domain string, list []MXHost) []MXHost {
+	if !slices.ContainsFunc(list, func(h MXHost) bool { return slices.ContainsFunc(h.Addrs, nowhere) }) {
+		return list
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		h := &list[i]
+		m.cfg.Log.Infof("smtp-out: Address of a mail exchanger of %s is none of a server: %v", domain, h.Addrs)
+		h.Addrs = slices.DeleteFunc(slices.Clone(h.Addrs), nowhere)
+	}
+	return list
 }
 
 func (m *MTA) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -137,11 +151,21 @@ func isUs(h MXHost, name string, local []netip.Addr) bool {
 		return true
 	}
 	for _, a := range h.Addrs {
+		a = a.Unmap().WithZone("")
+		if a.IsUnspecified() { // the system takes it for itself
+			return true
+		}
 		for _, l := range local {
-			if a.Unmap() == l.Unmap() {
+			if a == l.Unmap().WithZone("") || l.IsUnspecified() && a.IsLoopback() {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// nowhere reports whether no server can have an address. The unspecified one leads to us.
+func nowhere(a netip.Addr) bool {
+	a = a.Unmap()
+	return a.IsMulticast() || a.Is4() && a.As4()[0] >= 240 || a.Is4() && a.As4()[0] == 0 && !a.IsUnspecified()
 }
