@@ -33,6 +33,8 @@ func (c *checker) checkSetting(d *directive) {
 		c.checkDANE(d)
 	case "mta tls-policy":
 		c.checkTLSPolicy(d)
+	case "mta tls-report":
+		c.checkTLSReport(d)
 	case "mta sts":
 		cfg.STS = true
 	case "mta max-deferred":

@@ -34,8 +34,9 @@ type Config struct {
 	Ciphers        string
 	MTAMaxDeferred int
 	DANE           DANE
-	STS            bool        // MTA-STS, RFC 8461
-	TLSPolicy      string      // table: domain -> one of TLSPolicies; "" for none
+	STS            bool   // MTA-STS, RFC 8461
+	TLSPolicy      string // table: domain -> one of TLSPolicies; "" for none
+	TLSReport      TLSReport
 	MTALimits      []MTALimits // the first has no Domain and holds the defaults
 	MDA            MDALimits
 	Scheduler      SchedulerLimits

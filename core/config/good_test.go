@@ -111,6 +111,8 @@ func TestSettings(t *testing.T) {
 		{"mta tls-policy { example.org = encrypt }", func(c *Config) any { return c.Tables[0].Entries }, []Entry{{Key: "example.org", Value: "encrypt"}}},
 		{"mta tls-policy { example.org = encrypt }", func(c *Config) any { return c.TLSPolicy == c.Tables[0].Name }, true},
 		{"table p file:/p\nmta tls-policy <p>", func(c *Config) any { return c.TLSPolicy }, "p"},
+		{"mta tls-report \"Example Inc.\" contact a@example.org", func(c *Config) any { return c.TLSReport }, TLSReport{"Example Inc.", "a@example.org", "a@example.org", 4 * time.Hour}},
+		{"mta tls-report x spread 0s sender b@example.org contact a@example.org", func(c *Config) any { return c.TLSReport }, TLSReport{"x", "a@example.org", "b@example.org", 0}},
 		{"mta sts", func(c *Config) any { return c.STS }, true},
 		{"mta dane", func(c *Config) any { return c.DANE }, DANE{On: true}},
 		{"mta dane 192.0.2.53 \"2001:db8::53\"", func(c *Config) any { return c.DANE },

@@ -44,8 +44,9 @@ const (
 	maxBodyMemory = "max-body-memory"
 )
 
-// dane, sts and tls-policy are ours as well.
+// dane, sts, tls-policy and tls-report are ours as well.
 const (
+	tlsReport = "tls-report"
 	dane      = "dane"
 	sts       = "sts"
 	tlsPolicy = "tls-policy"
@@ -73,6 +74,8 @@ var (
 	bounceLimits = []string{"max-per-domain", "max-per-sender", "max-total"}
 	returnFull   = []string{ReturnAny, ReturnAuthenticated, ReturnNone}
 
+	tlsReportWords = []string{"contact", "sender", "spread"}
+
 	dheModes          = []string{"auto", "legacy", "none"}
 	queueCompressions = []string{"gzip", "zstd"}
 	tableTypes        = []string{"db", "file", "getpwnam", "static"}
@@ -80,9 +83,9 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, tlsReport, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
-		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, dheModes, tableTypes, queueCompressions,
+		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, tlsReportWords, dheModes, tableTypes, queueCompressions,
 	} {
 		words = append(words, list...)
 	}

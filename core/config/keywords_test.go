@@ -21,6 +21,7 @@ mda wrapper w "/bin/w"
 mta dane
 mta dane "127.0.0.1" "::1"
 mta sts
+mta tls-report "Example" contact a@example.org sender b@example.org spread 1h
 mta tls-policy { example.org = encrypt, "*" = may }
 mta max-deferred 100
 mta limit for domain example.org inet4

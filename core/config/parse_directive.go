@@ -179,7 +179,9 @@ func (p *parser) parseMDA(d *directive) {
 }
 
 func (p *parser) parseMTA(d *directive) {
-	switch p.oneWord(dane, "limit", "max-deferred", sts, tlsPolicy) {
+	switch p.oneWord(dane, "limit", "max-deferred", sts, tlsPolicy, tlsReport) {
+	case tlsReport:
+		p.parseTLSReport(d)
 	case tlsPolicy:
 		d.name = "mta tls-policy"
 		d.table = p.tableArg()

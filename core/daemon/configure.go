@@ -78,7 +78,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		return nil, err
 	}
 	var authorities []byte
-	if cfg.STS {
+	if cfg.STS || cfg.TLSReport.Organization != "" {
 		authorities = systemCAs(p.opts.Facts.CAFiles)
 	}
 	return map[Role]any{
@@ -87,7 +87,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Dispatcher: d,
 		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
 			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: p.bound.now.interfaces,
-			DaemonUser: p.opts.Facts.Users.Daemon, SRS: cfg.SRS, DANE: cfg.DANE, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy, SystemCAs: authorities,
+			DaemonUser: p.opts.Facts.Users.Daemon, SRS: cfg.SRS, DANE: cfg.DANE, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy, SystemCAs: authorities, TLSReport: cfg.TLSReport,
 			Sessions: listenerTables(cfg.Listeners), ScramSecret: p.scramSecret(cfg)},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Bounce: cfg.Bounce, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
@@ -101,7 +101,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatcherConfig, error) {
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, SMTP: cfg.SMTP, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
-		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
+		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", TLSReport: cfg.TLSReport.Organization != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
 	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })
 	for _, a := range cfg.Actions {
 		if a.Method != config.RelayMethod {

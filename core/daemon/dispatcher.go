@@ -240,6 +240,8 @@ func (d *dispatcherRole) handle(from Role, r *ipc.Request) {
 	switch {
 	case r.Kind == kindRelay && from == Queue:
 		d.relay.task(r)
+	case r.Kind == kindReportMail && from == Lookup:
+		r.Go(func() { d.reportMail(r) })
 	case r.Kind == kindStats:
 		r.Reply(&statsReply{d.stats.Snapshot()})
 	case r.Kind == kindAdmin && from == Control:

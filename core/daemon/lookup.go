@@ -26,19 +26,22 @@ import (
 	"github.com/godwit-mta/godwit/core/srs"
 	"github.com/godwit-mta/godwit/core/stats"
 	"github.com/godwit-mta/godwit/core/table"
+	"github.com/godwit-mta/godwit/core/tlsrpt"
 )
 
 // lookupRole answers questions: which envelopes a recipient becomes, and what the DNS
 // says. It alone makes envelopes.
 type lookupRole struct {
-	m     *member
-	dns   *dns.Resolver
-	web   stsWeb
-	stats stats.Counters
-	cfg   generations[*lookupSettings]
-	next  *lookupSettings
-	ctx   context.Context
-	stop  context.CancelFunc
+	m   *member
+	dns *dns.Resolver
+	web stsWeb
+	// reports are nil until a configuration wants them.
+	reports *tlsrpt.Reporter
+	stats   stats.Counters
+	cfg     generations[*lookupSettings]
+	next    *lookupSettings
+	ctx     context.Context
+	stop    context.CancelFunc
 
 	hashing   *fairGate     // for comparing passwords, which takes all that a processor has
 	authSlots chan struct{} // those who wait for it are in nobody's way
@@ -134,6 +137,7 @@ func (l *lookupRole) activate() {
 	before := l.cfg.get(0)
 	l.cfg.add(l.next.Generation, l.next)
 	l.web.trust(l.next.SystemCAs)
+	l.openTLSReport(l.next)
 	l.dns.Trust(dns.Trust{On: l.next.DANE.On, Addrs: l.next.DANE.Resolvers})
 	l.next = nil
 	if before != nil {
@@ -156,6 +160,9 @@ func (l *lookupRole) Close() error {
 		_ = s.tables.Close()
 	}
 	l.web.close()
+	if l.reports != nil {
+		l.reports.Close()
+	}
 	return nil
 }
 
@@ -175,6 +182,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.dnsSlots, r, func() { l.tlsa(r) })
 	case r.Kind == kindSTS && from == Dispatcher:
 		bounded(l.dnsSlots, r, func() { l.sts(r) })
+	case r.Kind == kindTLSResults && from == Dispatcher:
+		l.tlsResults(r)
 	case r.Kind == kindTLSPolicy && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.tlsPolicy(r) })
 	case r.Kind == kindAuth && from == Dispatcher:

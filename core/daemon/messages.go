@@ -50,6 +50,8 @@ const (
 	kindUser      // authRequest without a password; answer foundReply
 	kindScram     // scramRequest; answer scramReply
 
+	kindTLSResults // tlsResults
+
 	// lookup -> queue, and the queue's own notices by way of lookup
 	kindEnvelopes // newEnvelopes
 
@@ -90,7 +92,11 @@ const (
 	kindTableFile  // fileRequest; answer nil and a descriptor
 	kindTableStart // tableRequest; answer programReply and a socket
 
-	kindSTSFiles // answer nil and two descriptors
+	kindSTSFiles    // answer nil and two descriptors
+	kindReportFiles // the same
+
+	// lookup -> dispatcher
+	kindReportMail // reportMail; answer nil
 
 	// lookup or queue -> parent
 	kindProgramStop // programStop
@@ -528,7 +534,8 @@ type lookupConfig struct {
 	SRS          config.SRS
 	DANE         config.DANE
 	STS          bool
-	SystemCAs    []byte // where STS is set
+	SystemCAs    []byte // where STS or TLSReport is set
+	TLSReport    config.TLSReport
 	TLSPolicy    string // table
 	ScramSecret  []byte // for salts of unknown users
 }
@@ -554,6 +561,7 @@ type dispatcherConfig struct {
 	DANE           bool
 	STS            bool
 	TLSPolicy      bool
+	TLSReport      bool
 }
 
 // addresses are what changed on the host while a configuration is in use. The sockets of

@@ -19,7 +19,7 @@ import (
 func messages() []any {
 	return []any{
 		&hello{}, &peer{}, &drain{}, &verbosity{}, &logLine{}, &signRequest{}, &signature{}, &recipientRequest{},
-		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &tlsaRequest{}, &tlsaReply{}, &stsReply{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
+		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &tlsaRequest{}, &tlsaReply{}, &stsReply{}, &tlsResults{}, &reportMail{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &reached{}, &smtpPause{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
@@ -124,8 +124,8 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 	}
 	allowed := map[Role]map[Role][]ipc.Kind{
 		Crypto:     {Dispatcher: {kindSign}},
-		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindTLSA, kindSTS, kindTLSPolicy, kindAuth, kindUser, kindScram, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
-		Dispatcher: {Queue: {kindRelay}, Control: {kindAdmin}},
+		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindTLSA, kindSTS, kindTLSPolicy, kindTLSResults, kindAuth, kindUser, kindScram, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
+		Dispatcher: {Queue: {kindRelay}, Lookup: {kindReportMail}, Control: {kindAdmin}},
 		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindReached, kindBody},
 			Control: {kindAdmin}, Parent: {kindQuiet}},
 		Agent: {Queue: {kindDeliver}},

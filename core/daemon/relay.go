@@ -30,6 +30,7 @@ type relayer struct {
 	mta  *mta.MTA
 	cfg  atomic.Pointer[relaySettings]
 	next *relaySettings
+	tls  tlsTeller
 }
 
 // relaySettings are the relay actions of a configuration.
@@ -38,13 +39,14 @@ type relaySettings struct {
 	actions    map[string]*relayAction
 	limits     map[string]mta.Limits // by domain, in lower case
 	local      []netip.Addr
+	tlsReport  bool
 }
 
 func (r *relayer) init(d *dispatcherRole) { r.d = d }
 
 func (r *relayer) prepare(s *dispatcherSettings) error {
 	next := &relaySettings{generation: s.Generation, actions: make(map[string]*relayAction),
-		limits: make(map[string]mta.Limits), local: s.Interfaces}
+		limits: make(map[string]mta.Limits), local: s.Interfaces, tlsReport: s.TLSReport}
 	for _, l := range s.MTALimits {
 		next.limits[strings.ToLower(l.Domain)] = limits(&l)
 	}
@@ -65,7 +67,7 @@ func (r *relayer) activate() {
 	r.next = nil
 	if r.mta == nil {
 		r.mta = mta.New(mta.Config{Resolver: lookupResolver{r.d.m}, Log: r.d.m.log, Hostname: r.d.next.Hostname,
-			Results: r.results, LocalAddrs: func() []netip.Addr { return r.cfg.Load().local }})
+			Results: r.results, TLSResult: r.tellTLS, LocalAddrs: func() []netip.Addr { return r.cfg.Load().local }})
 	}
 }
 
@@ -230,6 +232,7 @@ func (r *relayer) results(res []envelope.Result) {
 func (r *relayer) drain(ctx context.Context) {
 	if r.mta != nil {
 		r.mta.Stop(ctx)
+		r.flushTLS()
 	}
 }
 

@@ -32,7 +32,9 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 	case r.Kind == kindTableFile && from == Lookup:
 		p.bounded(r, func() { p.openTable(s, r) })
 	case r.Kind == kindSTSFiles && from == Lookup:
-		p.bounded(r, func() { p.openSTS(r) })
+		p.bounded(r, func() { p.keepFiles(r, "mta-sts") })
+	case r.Kind == kindReportFiles && from == Lookup:
+		p.bounded(r, func() { p.keepFiles(r, "tls-report") })
 	case r.Kind == kindTableStart && from == Lookup:
 		p.bounded(r, func() { p.startTable(s, r) })
 	case r.Kind == kindBackend && from == Queue:

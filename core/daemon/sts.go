@@ -74,6 +74,7 @@ func (l *lookupRole) sts(r *ipc.Request) {
 		if cfg := l.cfg.get(0); cfg != nil && cfg.policies != nil {
 			p, why := cfg.policies.Lookup(ctx, req.Name)
 			reply.STS.Policy, reply.STS.Reason = p, why
+			reply.STS.Failure = cfg.policies.Failure(req.Name)
 		}
 		return reply
 	})
@@ -93,14 +94,11 @@ func (l *lookupRole) tlsPolicy(r *ipc.Request) {
 	})
 }
 
-// stsFiles are the names of the files below the spool that policies are kept in.
-func stsFiles() []string { return []string{"mta-sts.0", "mta-sts.1"} }
-
-// openSTS gives lookup the files for its policies.
-func (p *parent) openSTS(r *ipc.Request) {
+// keepFiles gives lookup the two files below the spool that it keeps something in.
+func (p *parent) keepFiles(r *ipc.Request, name string) {
 	var files []*os.File
-	for _, name := range stsFiles() {
-		f, err := os.OpenFile(filepath.Join(p.opts.Spool, name), os.O_RDWR|os.O_CREATE, 0o600)
+	for _, n := range []string{name + ".0", name + ".1"} {
+		f, err := os.OpenFile(filepath.Join(p.opts.Spool, n), os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			closeFiles(files)
 			r.Fail(err)

@@ -25,9 +25,13 @@ type extensions struct {
 	rcpt int      // most recipients of a transaction; 0: no limit is known (RFC 9422)
 	mail int      // most transactions of a session; 0: no limit is known
 	auth []string // mechanisms in upper case
+	name string   // of the server, as it says it
 }
 
 func parseExtensions(lines []string) (x extensions) {
+	if len(lines) > 0 {
+		x.name, _, _ = strings.Cut(lines[0], " ")
+	}
 	for _, line := range lines[min(1, len(lines)):] {
 		word, args, _ := strings.Cut(strings.ToUpper(line), " ")
 		switch word {

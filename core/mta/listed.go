@@ -27,11 +27,12 @@ func (s *session) listed(ctx context.Context, t target) (p serverPolicy, reason 
 		return p, "", &policyError{"tls-policy", fmt.Errorf("%w: %s", errUnsure, clean(err.Error()))}
 	}
 	reason = "tls-policy of " + s.r.domain
-	own := serverPolicy{name: word, title: "tls-policy " + word, required: true, verified: word == wordSecure}
+	own := serverPolicy{name: word, title: "tls-policy " + word, required: true, verified: word == wordSecure, local: true}
 	switch word {
 	case "":
 		return s.published(ctx, t)
 	case wordMay:
+		p.local = true
 		return p, reason, nil
 	case wordEncrypt:
 		return own, reason, nil
@@ -48,5 +49,5 @@ func (s *session) listed(ctx context.Context, t target) (p serverPolicy, reason 
 	case why == "":
 		why = "mta dane is not set"
 	}
-	return p, "", &policyError{own.title, fmt.Errorf("%w: %s", errNoDANE, why)}
+	return own, "", &policyError{own.title, fmt.Errorf("%w: %s", errNoDANE, why)}
 }

@@ -75,6 +75,7 @@ type Relay struct {
 	Policies     bool        // a table has policies for domains
 	STS          bool        // RFC 8461, for domains, unless NoVerify is set
 	DANE         bool        // RFC 7672, for SMTP unless NoVerify is set
+	Quiet        bool        // Config.TLSResult is not told
 	TLSConfig    *tls.Config // roots, certificates, versions, ciphers; nil is the default
 	Auth         *Credentials
 	Helo         string // "" is the host's name
@@ -138,8 +139,8 @@ func (r *Relay) key(domain string) string {
 		sum := sha256.Sum256([]byte(r.Auth.User + "\x00" + r.Auth.Password))
 		k += "\x00auth" + string(sum[:])
 	}
-	if r.DANE || r.STS || r.Policies {
-		k += fmt.Sprintf("\x00%t%t%t", r.DANE, r.STS, r.Policies)
+	if r.DANE || r.STS || r.Policies || r.Quiet {
+		k += fmt.Sprintf("\x00%t%t%t%t", r.DANE, r.STS, r.Policies, r.Quiet)
 	}
 	if len(r.HeloBySource) > 0 {
 		k += fmt.Sprintf("\x00%v", r.HeloBySource) // fmt sorts maps

@@ -10,6 +10,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/tlsrpt"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -60,6 +61,8 @@ type Config struct {
 	Results    func([]envelope.Result) // called by one goroutine at a time
 	LocalAddrs func() []netip.Addr     // this host's addresses, the unspecified one when it listens on all; may be nil
 	Timeouts   Timeouts
+	// TLSResult is told what became of TLS with mail exchangers; may be nil. It must not wait.
+	TLSResult func(tlsrpt.Result)
 }
 
 // MTA relays messages. It is safe for use by several goroutines.
@@ -123,9 +126,9 @@ func (m *MTA) Submit(msg *Message, opts *Relay) {
 	m.sweep(time.Now())
 	if msg.RequireTLS && !msg.Sender.Null() { // https://www.rfc-editor.org/rfc/rfc8689#section-5
 		opts = opts.strict()
-	} else if msg.TLSOptional && (opts.DANE || opts.STS) { // https://www.rfc-editor.org/rfc/rfc8689#section-4.2.2
+	} else if msg.TLSOptional && (opts.DANE || opts.STS || m.cfg.TLSResult != nil) { // https://www.rfc-editor.org/rfc/rfc8689#section-4.2.2
 		own := *opts
-		own.DANE, own.STS = false, false
+		own.DANE, own.STS, own.Quiet = false, false, true
 		opts = &own
 	}
 	if opts.URL.Host != "" {

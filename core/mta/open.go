@@ -52,6 +52,10 @@ type opener struct {
 	noTLS  bool // a handshake failed before, and may be done without
 	secure bool
 	policy serverPolicy
+
+	peerName string // as the server says it
+	badCert  error  // what is wrong with its certificate, also where that is only tried out
+	badTLS   error  // a handshake that failed otherwise
 }
 
 // demand says whether TLS must be had and whether the certificate must be good.
@@ -106,6 +110,7 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 	if err := c.helo(o.helo, required || o.relay.Auth != nil); err != nil {
 		return nil, err
 	}
+	o.peerName = c.ext.name
 	if !o.secure {
 		if c, err = o.upgrade(ctx, c, required, verified); err != nil {
 			return nil, err
@@ -180,15 +185,19 @@ func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (n
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var unverified *tls.CertificateVerificationError
 		if errors.As(err, &unverified) {
+			o.badCert = unverified.Err
 			return nil, fmt.Errorf("%w: %w: %s", errHandshake, errCertificate, clean(unverified.Err.Error()))
 		}
+		o.badTLS = err
 		return nil, fmt.Errorf("%w: %s", errHandshake, clean(err.Error()))
 	}
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
 	o.secure = true
-	o.policy.try(o.tr, o.host, tc.ConnectionState(), cfg.RootCAs)
+	if err := o.policy.try(o.tr, o.host, tc.ConnectionState(), cfg.RootCAs); err != nil {
+		o.badCert = err
+	}
 	o.logTLS(tc.ConnectionState(), verified)
 	return tc, nil
 }

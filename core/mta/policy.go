@@ -12,6 +12,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/mtasts"
 	"github.com/godwit-mta/godwit/core/tlspolicy"
+	"github.com/godwit-mta/godwit/core/tlsrpt"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -30,6 +31,9 @@ type TLSA struct {
 type STS struct {
 	mtasts.Policy
 	Reason string // why there is none, for the log
+	// Failure is the type of failure because of which there is none, as tlsrpt has them; "" when
+	// the domain has none.
+	Failure string
 }
 
 // serverPolicy is what is demanded of TLS with a server beyond what the action says.
@@ -41,6 +45,11 @@ type serverPolicy struct {
 	testing  bool   // a failure is only logged
 	sni      string // the name to ask for, "" is the server's
 	dane     tlspolicy.DANE
+
+	report      tlsrpt.Policy // for its owner; without a type there is none
+	failure     string        // type of what is wrong with it, for the same
+	failureText string
+	local       bool // it is of the table: none of the owner's business
 }
 
 // Errors of policies.
@@ -148,6 +157,7 @@ func (s *session) dane(ctx context.Context, t target) (p serverPolicy, reason st
 	}
 	found, err := s.m.cfg.Resolver.TLSA(ctx, t.host, s.opts.URL.port(false))
 	if err != nil {
+		p.report = daneReport(t.host, nil)
 		// https://www.rfc-editor.org/rfc/rfc7672#section-2.1.2
 		return p, "", &policyError{"DANE", fmt.Errorf("%w: %s", errUnsure, clean(err.Error()))}
 	}
@@ -163,42 +173,49 @@ func (s *session) sts(ctx context.Context, host string) (p serverPolicy, reason 
 		return p, "", &policyError{"MTA-STS", fmt.Errorf("%w: %s", errUnsure, clean(err.Error()))}
 	}
 	listed := found.Allows(host)
+	if found.Mode == mtasts.Testing || found.Mode == mtasts.Enforce || found.Failure != "" {
+		p.report, p.failure = stsReport(s.r.domain, &found.Policy), found.Failure
+	}
 	switch {
 	case found.Mode == mtasts.Testing && !listed:
-		p = serverPolicy{name: "mta-sts-testing", testing: true}
+		p.name, p.testing, p.failure, p.failureText = "mta-sts-testing", true, tlsrpt.Invalid, errNotListed.Error()
 		return p, "would fail: " + errNotListed.Error(), nil
 	case found.Mode == mtasts.Testing:
-		return serverPolicy{name: "mta-sts-testing", testing: true}, "policy of " + s.r.domain, nil
+		p.name, p.testing = "mta-sts-testing", true
+		return p, "policy of " + s.r.domain, nil
 	case found.Mode != mtasts.Enforce:
 		return p, found.Reason, nil
 	case !listed:
 		return p, "", &policyError{"MTA-STS", fmt.Errorf("%w: %s", errNotListed, host)}
 	}
-	return serverPolicy{name: "mta-sts", title: "MTA-STS", required: true, verified: true}, "policy of " + s.r.domain, nil
+	p.name, p.title, p.required, p.verified = "mta-sts", "MTA-STS", true, true
+	return p, "policy of " + s.r.domain, nil
 }
 
 // try logs what would be wrong with the certificates of a server if its domain was not only
 // trying its policy out.
-func (p *serverPolicy) try(tr *trace.Trace, host string, s tls.ConnectionState, roots *x509.CertPool) {
+func (p *serverPolicy) try(tr *trace.Trace, host string, s tls.ConnectionState, roots *x509.CertPool) error {
 	if !p.testing || len(s.PeerCertificates) == 0 {
-		return
+		return nil
 	}
 	between := x509.NewCertPool()
 	for _, c := range s.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	if _, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between}); err != nil {
+	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: between})
+	if err != nil {
 		tr.Infof("mta tls-policy policy=%s host=%s reason=%q", p.name, host, "would fail: "+clean(err.Error()))
 	}
+	return err
 }
 
 // danePolicy is what TLSA records demand of a server of a domain, "" if the server was
 // configured.
 func danePolicy(found *TLSA, host, domain string) serverPolicy {
-	p := serverPolicy{name: "dane", title: "DANE", required: true, sni: found.Base}
+	p := serverPolicy{name: "dane", title: "DANE", required: true, sni: found.Base, report: daneReport(found.Base, found.Records)}
 	d := tlspolicy.DANE{Records: found.Records}
 	if len(d.Usable()) == 0 { // https://www.rfc-editor.org/rfc/rfc7672#section-2.2
-		p.name, p.title = "dane-unusable", "DANE (TLSA records unusable)"
+		p.name, p.title, p.failure = "dane-unusable", "DANE (TLSA records unusable)", tlsrpt.TLSAInvalid
 		return p
 	}
 	// https://www.rfc-editor.org/rfc/rfc7672#section-3.2.3

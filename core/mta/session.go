@@ -127,6 +127,7 @@ func (s *session) open() (peer, error) {
 	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
 	var err error
 	if o.policy, err = s.policy(); err != nil {
+		s.tell(&o, err)
 		return nil, err
 	}
 	// https://www.rfc-editor.org/rfc/rfc8689#section-4.2.1
@@ -148,6 +149,7 @@ func (s *session) open() (peer, error) {
 		o.noTLS = true
 		p, err = s.try(&o, s.connect)
 	}
+	s.tell(&o, err)
 	if err != nil {
 		return nil, o.policy.blame(err)
 	}

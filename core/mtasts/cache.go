@@ -52,6 +52,7 @@ type entry struct {
 	fetched time.Time     // zero: there is no policy
 	checked time.Time     // when the record was looked at
 	failed  time.Time     // when fetching failed last
+	failure string        // how
 	flight  chan struct{} // closed when the refresh under way has ended
 }
 
@@ -171,7 +172,7 @@ func (c *Cache) refresh(domain string, e *entry) {
 	e.flight = nil
 	switch {
 	case due && err != nil:
-		e.failed = c.o.Now()
+		e.failed, e.failure = c.o.Now(), failureOf(err)
 		if !valid {
 			e.id = id
 		}

@@ -1,84 +1,39 @@
 package mtasts
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/twofile"
 )
 
 // File is where policies are kept.
-type File interface {
-	io.ReaderAt
-	io.WriterAt
-	io.Closer
-	Truncate(size int64) error
-	Sync() error
-}
+type File = twofile.File
 
-// Store keeps policies in two files, which are written in turn: while one is being written the
-// other one is whole. Each is a line with a number, which says which is newer, and the digest of
-// the rest, and then a line for each domain:
+// Store keeps policies in two files, as a line for each domain:
 //
 //	DOMAIN ID FETCHED MAX-AGE MODE MX,MX...
 //
 // Times are in seconds.
-type Store struct {
-	files [2]File
-	last  uint64
-}
+type Store struct{ pair *twofile.Pair }
 
 // NewStore gives a store in two files.
-func NewStore(a, b File) *Store { return &Store{files: [2]File{a, b}} }
+func NewStore(a, b File) *Store { return &Store{twofile.New("mta-sts-1", a, b)} }
 
 // maxStored is the largest file that is read, in octets.
 const maxStored = 64 << 20
 
-const magic = "mta-sts-1"
-
-var errDamaged = errors.New("file is damaged")
-
 // load gives what the newer file has. One that was not written to its end is no error.
 func (s *Store) load() (map[string]*entry, error) {
-	var newest []byte
-	var failed error
-	for _, f := range s.files {
-		n, body, err := readFile(f)
-		switch {
-		case err != nil:
-			failed = err
-		case n > s.last:
-			s.last, newest = n, body
-		}
+	body, err := s.pair.Load(maxStored)
+	if body == nil {
+		return nil, err
 	}
-	if newest == nil {
-		return nil, failed
-	}
-	return parseEntries(newest), nil
-}
-
-func readFile(f File) (number uint64, body []byte, err error) {
-	all, err := io.ReadAll(io.NewSectionReader(f, 0, maxStored))
-	if err != nil || len(all) == 0 {
-		return 0, nil, err
-	}
-	head, body, _ := bytes.Cut(all, []byte("\n"))
-	fields := strings.Fields(string(head))
-	if len(fields) != 3 || fields[0] != magic {
-		return 0, nil, errDamaged
-	}
-	number, err = strconv.ParseUint(fields[1], 10, 64)
-	if err != nil || fields[2] != fmt.Sprintf("%x", sha256.Sum256(body)) {
-		return 0, nil, errDamaged
-	}
-	return number, body, nil
+	return parseEntries(body), nil
 }
 
 // parseEntries leaves out what is not right.
@@ -125,25 +80,7 @@ func (s *Store) save(entries map[string]entry) error {
 		lines = append(lines, fmt.Sprintf("%s %s %d %d %s %s\n", domain, e.id, e.fetched.Unix(), int64(e.MaxAge/time.Second), e.Mode, strings.Join(e.MX, ",")))
 	}
 	slices.Sort(lines)
-	body := strings.Join(lines, "")
-	n := s.last + 1
-	f := s.files[n%2]
-	all := fmt.Sprintf("%s %d %x\n%s", magic, n, sha256.Sum256([]byte(body)), body)
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := f.WriteAt([]byte(all), 0); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	s.last = n
-	return nil
+	return s.pair.Save([]byte(strings.Join(lines, "")))
 }
 
-func (s *Store) close() {
-	for _, f := range s.files {
-		_ = f.Close()
-	}
-}
+func (s *Store) close() { s.pair.Close() }
