@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,7 @@ smtp_accept_max = 0
 smtp_accept_queue_per_connection = 0
 smtp_enforce_sync = false
 message_size_limit = 0
+%[3]s
 bounce_return_message = false
 acl_smtp_rcpt = accept
 acl_smtp_data = accept
@@ -42,7 +44,7 @@ accept_8bitmime
 begin routers
 box:
   driver = accept
-  domains = exim.test
+  domains = exim.test : *.dane.test : *.plain.test
   transport = box
 on:
   driver = manualroute
@@ -64,8 +66,8 @@ begin retry
 * * F,1h,1s
 `
 
-// startExim starts it, and ends it with the test.
-func startExim(t *testing.T) *exim {
+// startExim starts it with more settings, and ends it with the test.
+func startExim(t *testing.T, more ...string) *exim {
 	t.Helper()
 	path := filepath.Join(top(), "exim/usr/sbin/exim4")
 	if _, err := os.Stat(path); err != nil {
@@ -91,7 +93,7 @@ func startExim(t *testing.T) *exim {
 	if err := os.MkdirAll("/etc/exim4", 0o755); err != nil { // this /etc is ours
 		t.Fatal(err)
 	}
-	write(t, "/etc/exim4/exim4.conf", fmt.Sprintf(eximConf, dir, path))
+	write(t, "/etc/exim4/exim4.conf", fmt.Sprintf(eximConf, dir, path, strings.Join(more, "\n")))
 	cmd := exec.Command(path, "-bdf", "-q1s")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

@@ -84,8 +84,11 @@ func TestHostileServers(t *testing.T) {
 		if step == "DATA" {
 			reply = "354"
 		}
-		if step == "connect" || step == "EHLO" {
+		switch step {
+		case "connect":
 			end = "TempFail" // says nothing about a recipient
+		case "EHLO":
+			end = "Ok" // after HELO
 		}
 		list = append(list,
 			hostile{step: step, close: true, want: "TempFail"},

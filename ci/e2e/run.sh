@@ -30,6 +30,8 @@ inside() {
 	account _smtpq 7002 /var/lib/smtpd/empty
 	account vmail 7003 "$top/home/vmail"
 	account Debian-exim 7004 /nonexistent
+	account opensmtpd 7005 /var/lib/opensmtpd/empty
+	account opensmtpq 7006 /nonexistent
 	for user in alice:7011 bob:7012 carol:7013; do
 		account "${user%:*}" "${user#*:}" "$top/home/${user%:*}"
 		install -d -m 700 -o "${user#*:}" -g "${user#*:}" "$top/home/${user%:*}"
@@ -92,13 +94,15 @@ tables() {
 	done
 }
 
-# Unpacks Exim, which cannot be installed beside Postfix. Its libraries are among the packages.
-exim() {
-	mkdir "$1/exim"
-	cd "$1/exim"
+# Unpacks another mail server, which cannot be installed beside Postfix. Its libraries are among
+# the packages.
+unpack() {
+	mkdir "$1/$2"
+	cd "$1/$2"
+	package=$3
 	set -- -qq -o APT::Sandbox::User=root
-	apt-get "$@" download exim4-daemon-light 2>/dev/null || { apt-get "$@" update; apt-get "$@" download exim4-daemon-light; }
-	dpkg -x exim4-daemon-light_*.deb .
+	apt-get "$@" download "$package" 2>/dev/null || { apt-get "$@" update; apt-get "$@" download "$package"; }
+	dpkg -x "$package"_*.deb .
 	chmod 755 .
 }
 
@@ -139,8 +143,8 @@ if [ "${1:-}" = --tables ]; then
 	exit
 fi
 
-if [ "${1:-}" = --exim ]; then
-	exim "$2"
+if [ "${1:-}" = --unpack ]; then
+	unpack "$2" "$3" "$4"
 	exit
 fi
 
@@ -170,7 +174,10 @@ if [ $package = e2e ]; then
 	# Not among the other helpers: where it is, PAM decides.
 	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||
 		echo "no helper for PAM: the test of it is skipped, or fails where CI is set" >&2
-	sh "$self" --exim "$top" || echo "no Exim: the tests with it are skipped, or fail where CI is set" >&2
+	for other in exim:exim4-daemon-light chasquid:chasquid opensmtpd:opensmtpd; do
+		sh "$self" --unpack "$top" "${other%:*}" "${other#*:}" ||
+			echo "no ${other%:*}: the tests with it are skipped, or fail where CI is set" >&2
+	done
 	sh "$self" --tables "$top" || echo "no table programs of others: their tests are skipped, or fail where CI is set" >&2
 fi
 status=0
