@@ -76,7 +76,7 @@ func unpacked(t *testing.T, path string) string {
 	t.Helper()
 	path = filepath.Join(top(), path)
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("run.sh could not get it: ", err)
+		lacking(t, "run.sh could not get it: ", err)
 	}
 	return path
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,11 @@ type dispatcherRole struct {
 	sessions sync.WaitGroup
 	count    atomic.Int64
 	most     int64 // sessions at a time, as the system lets
+	bodies   atomic.Int64
+	thrifty  atomic.Bool // there are many sessions
+
+	mostBodies int64 // files of large messages at a time
+
 	sources  *smtp.Sources
 	paused   atomic.Bool
 
@@ -63,7 +69,7 @@ type listener struct {
 	smtp   *smtp.Config
 }
 
-// mostSessions bounds the memory that sessions take together, at some 12 KiB each.
+// mostSessions bounds the memory that sessions take together, at some 10 KiB each.
 const mostSessions = 20000
 
 // fdReserve is how many descriptors are kept for other things than sessions.
@@ -71,10 +77,11 @@ const fdReserve = 32
 
 func newDispatcher(m *member) *dispatcherRole {
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 1000, sources: smtp.NewSources(m.log), pauseKnown: make(chan struct{})}
+	d := &dispatcherRole{m: m, ctx: ctx, stop: cancel, most: 600, mostBodies: 100, sources: smtp.NewSources(m.log), pauseKnown: make(chan struct{})}
 	if limit, err := privdrop.RaiseFileLimit(); err == nil && limit > 4*fdReserve {
-		// Two for each session, which may hold a large message; a quarter is for relaying.
-		d.most = min(int64(min(limit, 1<<20)-fdReserve)*3/8, mostSessions)
+		files := int64(min(limit, 1<<20) - fdReserve)
+		// An eighth is for large messages, a quarter for relaying.
+		d.most, d.mostBodies = min(files*5/8, mostSessions), files/8
 	}
 	d.ids.m = m
 	d.heads.New = func() any { return new(headBuffer) }
@@ -180,7 +187,8 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 			}
 			continue
 		}
-		full := d.count.Add(1) > s.most(d.most)
+		n := d.count.Add(1)
+		full := n > s.most(d.most)
 		if full || d.paused.Load() {
 			d.count.Add(-1)
 			if full {
@@ -189,10 +197,26 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 			d.sessions.Go(func() { turnAway(l, conn, "4.3.2", "Service not available") })
 			continue
 		}
+		d.thrift(n)
 		d.sessions.Go(func() {
-			defer d.count.Add(-1)
+			defer func() { d.thrift(d.count.Add(-1)) }()
 			d.serve(s, l, nonblock.Wrap(conn))
 		})
+	}
+}
+
+// manySessions are so many that their memory counts for more than the collector's work.
+const manySessions = 1000
+
+// thrift lets the garbage take half as much memory as usual while there are many sessions. What
+// they use is there for as long as the collector has no reason to run, which is for minutes when they
+// are idle.
+func (d *dispatcherRole) thrift(sessions int64) {
+	switch thrifty := d.thrifty.Load(); {
+	case !thrifty && sessions >= manySessions && d.thrifty.CompareAndSwap(false, true):
+		debug.SetGCPercent(50)
+	case thrifty && sessions < manySessions/2 && d.thrifty.CompareAndSwap(true, false):
+		debug.SetGCPercent(100)
 	}
 }
 

@@ -122,6 +122,10 @@ func (s *mailSession) received(b []byte) []byte {
 
 // stream writes a large message to a file of the queue and gives its size.
 func (s *mailSession) stream(text []byte, body *smtp.Body) (int64, error) {
+	defer s.d.bodies.Add(-1)
+	if s.d.bodies.Add(1) > s.d.mostBodies {
+		return 0, &gosmtp.SMTPError{Code: 452, EnhancedCode: gosmtp.EnhancedCode{4, 3, 1}, Message: "Too many large messages at a time"}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
 	files, err := s.d.m.peers[Queue].CallFiles(ctx, kindBodyFile, &messageRef{Message: s.id}, nil)

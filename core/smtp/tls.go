@@ -66,7 +66,7 @@ func (c *Conn) handshake() error {
 	}
 	c.in.Drop()
 	conn := tls.Server(c.raw, c.cfg.TLSConfig)
-	if err := conn.HandshakeContext(context.WithoutCancel(c.ctx)); err != nil {
+	if err := c.shake(conn); err != nil {
 		c.out = c.out[:0]
 		return err
 	}
@@ -83,6 +83,19 @@ func (c *Conn) tellTLS() {
 	if cert := VerifiedCert(state); cert != nil {
 		c.tell("smtp cert-check result=\"verified\" fingerprint=\"SHA256:%x\" subject=%q", sha256.Sum256(cert.Raw), CertText(cert))
 	}
+}
+
+// shake runs a handshake in a goroutine of its own: the large stack that it needs would stay with
+// the session for as long as it lasts.
+func (c *Conn) shake(conn *tls.Conn) error {
+	err := errors.New("panic")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.guard(func() { err = conn.HandshakeContext(context.WithoutCancel(c.ctx)) })
+	}()
+	<-done
+	return err
 }
 
 // ClientCert gives the certificate that the client showed and that was verified against
