@@ -45,7 +45,7 @@ C
 start() {
 	rm -rf "$dir/spool"
 	mkdir -p "$dir/spool" && chmod 711 "$dir/spool"
-	"$dir/smtpd" -F -P mta -f "$dir/conf" -S "$dir/spool" -s "$dir/sock" >"$dir/log" 2>&1 &
+	"$dir/smtpd" -d -P mta -f "$dir/conf" -S "$dir/spool" -s "$dir/sock" >"$dir/log" 2>&1 &
 	pid=$!
 	"$dir/probe" banner 10.99.0.1:2525 >/dev/null
 	sleep 1
@@ -67,8 +67,8 @@ for what in ${*:-idle slow flood}; do
 	idle) for as in banner ehlo tls; do each idle -n "$n" -as $as -hold 10s; done ;;
 	slow) each slow -n 1000 ;;
 	flood)
-		each flood -log "$dir/log" -for 130s
-		each flood -log "$dir/log" -keep
+		each flood -log "$dir/log" -for 65s
+		each flood -log "$dir/log" -for 20s -keep
 		;;
 	*) each "$what" ;;
 	esac

@@ -28,9 +28,13 @@ func (o *options) flood() error {
 		time.Sleep(o.hold) // what was before is to be forgotten
 	}
 	o.settle()
-	a, l := &attack{}, &load{}
-	lines, used, start := o.lines(), o.cpu(), time.Now()
-	others := o.pace(start, l)
+	a, calm, l := &attack{}, &load{}, &load{}
+	start := time.Now()
+	<-o.pace(start, 10*time.Second, calm)
+	calm.report("others before, a session each 100 ms", time.Since(start), 0)
+	lines, used := o.lines(), o.cpu()
+	start = time.Now()
+	others := o.pace(start, o.span, l)
 	var clients sync.WaitGroup
 	n := int(o.span.Minutes() * float64(o.rate))
 	for i := range n {
@@ -43,7 +47,7 @@ func (o *options) flood() error {
 	fmt.Printf("flood: %d connections in %.1f s: %d accepted, %d got 421, %d closed without a word, %d left hanging; answer %v\n", n, took.Seconds(),
 		a.accepted.Load(), a.refused.Load(), a.closed.Load(), a.silent.Load(), &a.answers)
 	fmt.Printf("  server: %.1f %% of a processor, %d us a connection\n", 100*used.Seconds()/took.Seconds(), used.Microseconds()/int64(n))
-	l.report("  others, a session each 100 ms", took, 0)
+	l.report("others meanwhile", took, 0)
 	for _, c := range a.kept {
 		c.Close()
 	}
@@ -56,12 +60,12 @@ func (o *options) flood() error {
 	return nil
 }
 
-// pace has another client send a message each 100 ms.
-func (o *options) pace(start time.Time, l *load) <-chan struct{} {
+// pace has another client send a message each 100 ms for a while.
+func (o *options) pace(start time.Time, span time.Duration, l *load) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for i := 0; time.Since(start) < o.span; i++ {
+		for i := 0; time.Since(start) < span; i++ {
 			var left atomic.Int64
 			left.Store(1)
 			if err := l.session(o.addr, source(normal, i%perNetwork), &left); err != nil {
