@@ -39,14 +39,13 @@ type dispatcherRole struct {
 	stop     context.CancelFunc
 	sessions sync.WaitGroup
 	count    atomic.Int64
-	most     int64 // sessions at a time, as the system lets
-	bodies   atomic.Int64
-	thrifty  atomic.Bool // there are many sessions
-
-	mostBodies int64 // files of large messages at a time
-
+	most     int64        // sessions at a time, as the system lets
+	thrifty  atomic.Bool  // there are many sessions
+	bodies   atomic.Int64 // files of large messages
 	sources  *smtp.Sources
 	paused   atomic.Bool
+
+	mostBodies int64
 
 	pausing    sync.Mutex    // one change after the other
 	pauseKnown chan struct{} // closed when paused is what it was before the start
