@@ -18,7 +18,7 @@
 //
 // A session costs one goroutine while it waits for a command, and a 4 KiB buffer from when it comes; a bulk
 // buffer of 64 KiB is borrowed only while a message flows faster than the small one holds.
-// That makes some 10 KiB for one in clear and twice that over TLS (BenchmarkIdle). In a
+// That makes some 10 KiB for one in clear and 25 KiB over TLS, what the collector leaves included (ci/bench/crowd.sh). In a
 // transaction come the recipients, at most MaxRcpt, none longer than a command line.
 //
 // An exchange of AUTH over TLS may have lines of 12288 octets; one that is longer than a command borrows a
