@@ -17,7 +17,7 @@ const MaxText = 32 << 10
 // MaxErrorLine is the largest error line that is kept, in octets.
 const MaxErrorLine = 512
 
-// version of the text form; the one of OpenSMTPD 5.4 to 7.8.
+// version of the text form; the one of OpenSMTPD 6.4 to 7.8.
 const version = 3
 
 var typeNames = [...]string{MDA: "mda", MTA: "mta", Bounce: "bounce"}
@@ -279,7 +279,7 @@ func (e *Envelope) set(field, value string) (err error) {
 	switch field {
 	case "version":
 		if value != strconv.Itoa(version) {
-			err = fmt.Errorf("version %q is not %d", value, version)
+			err = fmt.Errorf("version %q is not %d, that of OpenSMTPD 6.4 to 7.8", value, version)
 		}
 	case "dispatcher":
 		e.Dispatcher = value

@@ -1,4 +1,4 @@
-// Package opensmtpd reads the queue of OpenSMTPD 5.4 to 7.8 on the disk, whatever is in it. It
+// Package opensmtpd reads the queue of OpenSMTPD 6.4 to 7.8 on the disk, whatever is in it. It
 // changes nothing there.
 package opensmtpd
 
@@ -94,10 +94,27 @@ func (s *Spool) Messages(f func(*Message) error, foreign func(name string, err e
 			}
 		}
 	}
+	s.offline(foreign)
 	return nil
 }
 
-var errForeign = errors.New("it is no part of a queue")
+// offline tells of the mail that local programs submitted while the daemon did not run. Nobody has
+// looked at its recipients yet, and it counts as its owner's: it has to be submitted, not queued.
+func (s *Spool) offline(foreign func(name string, err error)) {
+	entries, err := s.list("offline")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		foreign("offline", err)
+	}
+	for _, e := range entries {
+		foreign("offline/"+e.Name(), errOffline)
+	}
+}
+
+var (
+	errForeign = errors.New("it is no part of a queue")
+	errOffline = errors.New("it was submitted while the daemon did not run, and is not supported yet: its owner can give it " +
+		"to sendmail; the first line has the arguments, the message follows")
+)
 
 // list reads a directory, in the order of the names.
 func (s *Spool) list(name string) ([]fs.DirEntry, error) {

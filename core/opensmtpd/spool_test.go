@@ -139,6 +139,8 @@ func TestHostile(t *testing.T) {
 	z.Write(make([]byte, 8<<20))
 	z.Close()
 	put(evp(8), bomb.String())
+	put(evp(10), strings.Replace(sample, ": 3", ": 2", 1))
+	put("offline/1700000000.abcdefghij", "-f|a@b.example|c@d.example\nSubject: offline\n\nx\n")
 	put("queue/zz/readme", "x")
 	put("queue/01/02000001/message", "in the wrong place")
 	link("/etc", "queue/09")
@@ -147,7 +149,7 @@ func TestHostile(t *testing.T) {
 		t.Errorf("taken: %v", all)
 	}
 	for _, want := range []string{"02000001: the message is too large", "03000001: ", "04000001: ", evp(5) + ": ", evp(6) + ": ",
-		evp(7) + ": it is too large", evp(8) + ": ", "queue/zz", "queue/01/02000001: ", "queue/09: "} {
+		evp(7) + ": it is too large", evp(8) + ": ", evp(10) + `: field version: version "2" is not 3`, "offline/1700000000.abcdefghij: it was submitted while", "queue/zz", "queue/01/02000001: ", "queue/09: "} {
 		found := false
 		for _, l := range left {
 			found = found || strings.HasPrefix(l, want)
