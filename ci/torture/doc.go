@@ -17,8 +17,9 @@
 // end of an envelope without a death in between (I8). It prints the whole history of whatever it complains of.
 // Its own test makes it complain of each of these.
 // Each repetition of a delivery is counted by the window in which it happened.
-// How soon mail is taken after a restart, how fast the queue drains, memory and
-// descriptors (I7) are logged as figures; nothing fails by time.
+// Afterwards there are the same processes, with as many descriptors as before; how soon mail is taken
+// after a restart, how fast the queue drains and how much memory they take are logged as figures (I7): nothing
+// fails by time.
 //
 // Receivers: maildir and mbox of users of the system, a command, an LMTP server, an alias, a
 // .forward, a catch-all, a table served by a program, Dovecot (not while single steps are killed), and four servers: one takes everything, one refuses a fifth of the

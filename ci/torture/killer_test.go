@@ -138,17 +138,36 @@ func (k *killer) noDNS() {
 	k.w.resolve(true)
 }
 
-// weight gives memory and descriptors of all processes.
-func (d *server) weight() string {
-	rss, files := 0, 0
+// weight is what all processes take.
+type weight struct{ processes, megabytes, descriptors int }
+
+func (w weight) String() string {
+	return fmt.Sprintf("%d processes, %d MB, %d descriptors", w.processes, w.megabytes, w.descriptors)
+}
+
+func (d *server) weight() (w weight) {
+	kb := 0
 	for _, p := range d.processes() {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
-		kb, _ := strconv.Atoi(strings.TrimSuffix(field(text, "VmRSS"), " kB"))
-		rss += kb
+		n, _ := strconv.Atoi(strings.TrimSuffix(field(text, "VmRSS"), " kB"))
 		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid))
-		files += len(entries)
+		kb, w.descriptors, w.processes = kb+n, w.descriptors+len(entries), w.processes+1
 	}
-	return fmt.Sprintf("%d processes, %d MB, %d descriptors", len(d.processes()), rss>>10, files)
+	w.megabytes = kb >> 10
+	return w
+}
+
+// idle waits until the processes are as many as before, and their descriptors within a tenth (I7). Agents
+// and connections that are kept for a while end by themselves.
+func (d *server) idle(before weight) (after weight) {
+	d.t.Helper()
+	if !within(2*startWait, func() bool {
+		after = d.weight()
+		return after.processes == before.processes && 10*after.descriptors <= 11*before.descriptors
+	}) {
+		d.t.Errorf("I7: before the faults %s, after them %s", before, after)
+	}
+	return after
 }
 
 // command runs a program to its end.
