@@ -124,7 +124,8 @@ func (j *journal) window(l *letter, place string, from, to time.Time, n int) str
 	}
 	for _, e := range j.events {
 		if e.of == l.of && e.begin.Before(to.Add(slack)) && (e.end.IsZero() || e.end.After(from.Add(-slack))) {
-			return e.what
+			what, _, _ := strings.Cut(e.what, " at ") // without the call at which it was
+			return what
 		}
 	}
 	if l.tries > 1 {
