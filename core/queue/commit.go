@@ -36,28 +36,23 @@ func (s *FS) Begin(m *Message, done func(error)) bool {
 		done(err)
 		return true
 	}
+	r, err := s.record(m) // has the text: whose memory that is need not be kept
+	if err != nil {
+		done(s.concluded(m, err))
+		return true
+	}
 	weight := weightOf(m)
 	s.backlog.enter(weight, func(err error) {
 		if err != nil {
 			done(s.concluded(m, err))
 			return
 		}
-		s.write(m, func(err error) {
+		s.j.add(r, func(err error) {
 			s.backlog.leave(weight)
 			done(s.concluded(m, err))
 		})
 	})
 	return true
-}
-
-// write puts a small message into the journal.
-func (s *FS) write(m *Message, done func(error)) {
-	r, err := s.record(m)
-	if err != nil {
-		done(err)
-		return
-	}
-	s.j.add(r, done)
 }
 
 // admit checks a message and claims its id.
