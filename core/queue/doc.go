@@ -66,7 +66,8 @@
 // wait: when the journal weighs 256 MiB, an operation counting as 640 octets besides its own, a Commit goes on only as
 // far as something was written out. One that has waited for half a minute is refused with ErrBehind, an ErrNoSpace, and those
 // that come after it at once, until something is written out. Apply never waits for that: results of deliveries are recorded
-// in any case. So the journal has at most its bound, what was being committed and what happened to queued mail meanwhile.
+// in any case. So the journal has at most its bound, one segment that is being written out, what was being committed and
+// what happened to queued mail meanwhile.
 // Room counts what the texts in the journal will take in files as used.
 //
 // # What the file system has to promise
