@@ -132,3 +132,44 @@ func TestExists(t *testing.T) {
 		t.Error("a closed directory was looked at")
 	}
 }
+
+func TestStat(t *testing.T) {
+	top := t.TempDir()
+	name := filepath.Join(top, "file")
+	if err := os.WriteFile(name, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", filepath.Join(top, "link")); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Open(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := Stat(dir, "file")
+	if err != nil || first.Size != 4 || first.Inode == 0 || first.Changed == 0 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if again, err := Stat(dir, "file"); err != nil || again != first {
+		t.Errorf("%+v, then %+v, %v", first, again, err)
+	}
+	if link, err := Stat(dir, "link"); err != nil || link.Inode == first.Inode {
+		t.Errorf("%+v is a link to %+v, %v", link, first, err)
+	}
+	if err := os.WriteFile(name+"2", []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name+"2", name); err != nil {
+		t.Fatal(err)
+	}
+	if other, err := Stat(dir, "file"); err != nil || other == first {
+		t.Errorf("another file: %+v, %v", other, err)
+	}
+	if _, err := Stat(dir, "none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	dir.Close()
+	if _, err := Stat(dir, "file"); err == nil {
+		t.Error("a closed directory was looked at")
+	}
+}

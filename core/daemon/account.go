@@ -69,7 +69,7 @@ func (p *parent) directories() error {
 			return fmt.Errorf("spool %w", err)
 		}
 	}
-	for _, name := range []string{"journal", "queue", "incoming", "corrupt", "state"} {
+	for _, name := range []string{"journal", "queue", "incoming", "corrupt", "cache", "state"} {
 		if err := p.directory(filepath.Join(p.opts.Spool, name), 0o700, uid, gid); err != nil {
 			return fmt.Errorf("spool %w", err)
 		}

@@ -20,6 +20,7 @@ type simulation struct {
 	lying bool
 	enc   Encoding
 	ahead int
+	cache bool
 
 	jobs    chan cut
 	workers sync.WaitGroup
@@ -75,7 +76,7 @@ func (s *simulation) failed() bool {
 func (s *simulation) run(name string, do func(*script)) {
 	d := newMemDisk()
 	d.shared, d.lying, d.enc = newSharedFiles(s.t), s.lying, s.enc
-	d.ahead = s.ahead
+	d.ahead, d.cache = s.ahead, s.cache
 	sc := &script{d: d, o: newOracle()}
 	step := 0
 	at := func(d *memDisk, op, file string) {
@@ -182,7 +183,7 @@ func (s *simulation) again(c cut, o *oracle) func(*memDisk, string, string, bool
 
 // goOn has a store recover and work, and looks whether everything is there afterwards.
 func goOn(d *memDisk, o *oracle) error {
-	s, err := open(d, Options{SegmentAge: time.Hour, Encoding: d.enc, ahead: d.ahead}, nil)
+	s, err := open(d, Options{SegmentAge: time.Hour, Encoding: d.enc, ahead: d.ahead, cache: d.cache}, nil)
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func goOn(d *memDisk, o *oracle) error {
 	if sc.err != nil {
 		return sc.err
 	}
-	if s, err = open(d, Options{SegmentAge: time.Hour, Encoding: d.enc, ahead: d.ahead}, nil); err != nil {
+	if s, err = open(d, Options{SegmentAge: time.Hour, Encoding: d.enc, ahead: d.ahead, cache: d.cache}, nil); err != nil {
 		return err
 	}
 	defer s.Close()
@@ -241,6 +242,18 @@ func TestPowerCut(t *testing.T) {
 	}
 	if n := s.cuts.Load(); n < int64(want) {
 		t.Errorf("only %d power cuts of %d", n, want)
+	}
+}
+
+// TestPowerCutCache does so with a cache of what lies in files.
+func TestPowerCutCache(t *testing.T) {
+	s := newSimulation(t, max(4, cutsWanted(t)/4000), 200)
+	s.cache = true
+	for name, do := range scripts {
+		s.run(name, do)
+	}
+	if err := s.wait(); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -104,7 +104,7 @@ func (d *memDisk) after(f fate) *memDisk {
 			c.kept[m] = c.forced(m, d.moves[i+1:]) || f.choose(2) == 1
 		}
 	}
-	return &memDisk{top: c.survive(d.top), free: plenty, shared: d.shared, enc: d.enc, ahead: d.ahead}
+	return &memDisk{top: c.survive(d.top), free: plenty, shared: d.shared, enc: d.enc, ahead: d.ahead, cache: d.cache, inodes: d.inodes}
 }
 
 var plenty = diskfree.Space{Blocks: 100, Inodes: 100, Free: math.MaxInt64, Size: math.MaxInt64} // never changed
@@ -130,7 +130,7 @@ func (c *cutter) survive(n *node) *node {
 	if done := c.copies[n]; done != nil {
 		return done
 	}
-	after := &node{}
+	after := &node{inode: n.inode, change: n.change}
 	c.copies[n] = after
 	if n.names == nil {
 		after.data = c.contents(n)

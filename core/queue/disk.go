@@ -17,6 +17,7 @@ import (
 type disk interface {
 	Open(name string) (file, error)             // to read
 	Create(name string) (file, error)           // to write and read; an existing file is emptied
+	Edit(name string) (file, error)             // to write and read; made when it is not there
 	OpenShared(name string) (*os.File, error)   // to read by another process
 	CreateShared(name string) (*os.File, error) // to write by another process; must not exist
 	ReadFile(name string, max int) ([]byte, error)
@@ -26,6 +27,7 @@ type disk interface {
 	Mkdir(name string) error
 	ReadDir(name string) ([]string, error) // names, in no order
 	Exists(name string) (bool, error)
+	Stat(name string) (stamp, error)
 	SyncDir(name string) error
 	Free() (diskfree.Space, error)
 	Close() error
@@ -90,6 +92,8 @@ func (d *osDisk) Create(name string) (file, error) {
 	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 
+func (d *osDisk) Edit(name string) (file, error) { return d.open(name, os.O_RDWR|os.O_CREATE) }
+
 func (d *osDisk) OpenShared(name string) (*os.File, error) { return d.root.Open(name) }
 
 func (d *osDisk) CreateShared(name string) (*os.File, error) {
@@ -115,6 +119,9 @@ func (d *osDisk) ReadDir(name string) ([]string, error) { return openat.Names(d.
 
 // Exists is called for each new message: see ReadFile.
 func (d *osDisk) Exists(name string) (bool, error) { return openat.Exists(d.top, name) }
+
+// Stat is called for each envelope at a start.
+func (d *osDisk) Stat(name string) (stamp, error) { return openat.Stat(d.top, name) }
 
 func (d *osDisk) SyncDir(name string) error {
 	f, err := d.root.Open(name)

@@ -12,6 +12,7 @@ import (
 type faults struct {
 	from, to int    // operations from the first up to the second, counted from 1
 	kind     string // only those; empty: all
+	cache    bool
 	n        int
 	fired    atomic.Int64
 }
@@ -30,12 +31,12 @@ func (f *faults) before(_ *memDisk, op, name string, changes bool) error {
 
 // diskOps are all operations that a disk has.
 var diskOps = []string{"open", "create", "read", "readat", "write", "size", "truncate", "sync", "syncdir", "rename",
-	"link", "remove", "mkdir", "readdir", "lstat", "free"}
+	"link", "remove", "mkdir", "readdir", "lstat", "stat", "free"}
 
 // run plays a script with faults; it reports whether there was one.
 func (f *faults) run(t *testing.T, shared *sharedFiles, do func(*script)) (fired bool, err error) {
 	d := newMemDisk()
-	d.shared, d.before, d.ahead = shared, f.before, 1000
+	d.shared, d.before, d.ahead, d.cache = shared, f.before, 1000, f.cache
 	sc := &script{d: d, o: newOracle(), ack: func() {}, faults: f}
 	do(sc)
 	if f.fired.Load() == 0 || sc.err != nil {
@@ -60,6 +61,24 @@ func TestFaults(t *testing.T) {
 				if kind == "" || last > 1 {
 					everyFault(t, shared, name, kind, last, do)
 				}
+			}
+		}
+	}
+}
+
+// TestFaultsCache does so with a cache of what lies in files, which must not be noticed when it fails.
+func TestFaultsCache(t *testing.T) {
+	shared := newSharedFiles(t)
+	for name, do := range scripts {
+		for n := 1; ; n++ {
+			f := &faults{from: n, to: n + 1, cache: true}
+			fired, err := f.run(t, shared, do)
+			if err != nil {
+				t.Errorf("%s: %d: %v", name, n, err)
+				break
+			}
+			if !fired {
+				break
 			}
 		}
 	}

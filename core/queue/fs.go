@@ -23,6 +23,7 @@ type Options struct {
 	MinFree     int           // percent of blocks and of inodes that must be free to take mail; 0: any
 
 	ahead    int           // see maxAhead
+	cache    bool          // envelopes in files are copied to cache/
 	backlog  int64         // maxBacklog, or less in tests
 	patience time.Duration // behindWait, or less in tests
 
@@ -43,6 +44,8 @@ type FS struct {
 	opts Options
 	now  func() time.Time
 	j    *journal
+
+	cache *cache // nil: none
 
 	mu        sync.RWMutex // never held while the disk is waited for
 	index     index
@@ -106,7 +109,7 @@ func BeginFS(dir string, opts Options, log *trace.Logger) (*Opening, error) {
 
 // Finish reads the journal. It is to be called once; after an error the spool is closed.
 func (o *Opening) Finish() (*FS, error) {
-	o.opts.ahead = maxAhead
+	o.opts.ahead, o.opts.cache = maxAhead, true
 	s, err := open(o.disk, o.opts, o.log)
 	if err != nil {
 		o.disk.Close()
@@ -128,6 +131,9 @@ func open(d disk, opts Options, log *trace.Logger) (*FS, error) {
 	s.backlog.most = cmp.Or(opts.backlog, maxBacklog)
 	s.backlog.patience = cmp.Or(opts.patience, behindWait)
 	s.backlog.held, s.backlog.refusing = s.hurry, s.refusing
+	if opts.cache {
+		s.cache = &cache{disk: d, log: log, now: time.Now}
+	}
 	if err := s.SetEncoding(opts.Encoding); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type loaded struct {
 	evps    []*envelope.Envelope // the good ones; e has the bad ones too
 	bad     map[envelope.ID]error
 	locked  map[envelope.ID]error // whose keys are missing
+	record  []byte                // for the cache; empty: it is not to be there
 }
 
 // Load is of Store. Commits and changes may go on meanwhile.
@@ -303,6 +304,7 @@ func (s *FS) loadBuckets(buckets []string, f func(*envelope.Envelope) error) (fa
 func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan struct{}) {
 	for dir := range todo {
 		names, err := s.disk.ReadDir(dir)
+		cached, live, fresh := s.cache.readFirst(dir), int64(0), []byte(nil)
 		if err != nil && !send(found, stop, &loaded{dir: dir, err: err}) {
 			return
 		}
@@ -315,11 +317,19 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 			if known, anew := s.known(id); known && !anew {
 				continue
 			}
-			l := s.readMessage(id)
+			record := cached.messages[id]
+			l := s.recall(id, record)
+			if l == nil {
+				l = s.readMessage(id)
+				record, fresh = l.record, append(fresh, l.record...)
+			}
+			live += int64(len(record))
 			if !errors.Is(l.err, fs.ErrNotExist) && !send(found, stop, l) {
 				return
 			}
 		}
+		s.cache.add(dir, fresh)
+		s.cache.tidy(dir, cached, live)
 	}
 }
 
@@ -347,18 +357,27 @@ func (s *FS) known(id envelope.MessageID) (known, anew bool) {
 // readMessage reads the envelopes of a message.
 func (s *FS) readMessage(id envelope.MessageID) *loaded {
 	l := &loaded{id: id, dir: messageDir(id), bad: make(map[envelope.ID]error), locked: make(map[envelope.ID]error)}
-	l.e, l.message, l.err = s.list(id)
-	if l.err == nil {
-		l.err = s.readEnvelopes(l)
+	copied := &cachedMessage{id: id}
+	whole := s.cache.sees(messageDir(id), &copied.dir)
+	if l.e, l.message, l.err = s.list(id); l.err != nil {
+		return l
+	}
+	l.err = s.readEnvelopes(l, copied)
+	if whole && l.err == nil && l.message && len(l.evps) > 0 && len(copied.evps) == len(l.e.evps) && len(l.evps) == len(l.e.evps) {
+		copied.coded = l.e.coded
+		l.record = appendCached(nil, copied)
 	}
 	return l
 }
 
-func (s *FS) readEnvelopes(l *loaded) error {
+// readEnvelopes reads those of l.e. The good ones go to copied as well.
+func (s *FS) readEnvelopes(l *loaded, copied *cachedMessage) error {
 	id, e := l.id, l.e
 	there := e.evps[:0]
 	for _, p := range e.evps {
 		evp := envelope.NewID(id, p.n)
+		c := cachedEnvelope{n: p.n}
+		seen := s.cache.sees(envelopeFile(evp), &c.stamp)
 		text, err := s.disk.ReadFile(envelopeFile(evp), envelope.MaxText+maxGrowth)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -383,6 +402,9 @@ func (s *FS) readEnvelopes(l *loaded) error {
 			continue
 		}
 		l.evps = append(l.evps, env)
+		if c.text = text; seen {
+			copied.evps = append(copied.evps, c)
+		}
 	}
 	e.evps = there
 	return nil

@@ -38,6 +38,8 @@ type memDisk struct {
 	shared *sharedFiles
 	enc    Encoding // of the stores that are opened on it
 	ahead  int      // of their journals
+	cache  bool     // they have one
+	inodes uint64   // numbers that were given
 }
 
 // node is a file or, with names, a directory. Without past and events all of it is durable.
@@ -50,6 +52,8 @@ type node struct {
 	past   [][]byte // what data was since the last sync, and at first when it was made
 	failed bool     // a sync failed, and no later one brings back what it lost
 	shared *os.File // takes the place of data
+	inode  uint64   // 0: nobody has asked
+	change int64    // counts the changes
 }
 
 // event gives a name to a node or, without one, takes it away.
@@ -76,7 +80,7 @@ func (d *memDisk) inherit() *memDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	return &memDisk{top: d.top, enc: d.enc, ahead: d.ahead, moves: d.moves, step: d.step, failAt: d.failAt, err: d.err, sticky: d.sticky,
+	return &memDisk{top: d.top, enc: d.enc, ahead: d.ahead, cache: d.cache, inodes: d.inodes, moves: d.moves, step: d.step, failAt: d.failAt, err: d.err, sticky: d.sticky,
 		lying: d.lying, free: d.free, deny: d.deny, before: d.before, shared: d.shared}
 }
 
@@ -151,6 +155,7 @@ func (n *node) set(name string, kid *node, m *move) {
 			n.safe[name] = kid
 		}
 	}
+	n.change++
 	n.events = append(n.events, event{name, kid, m})
 	if kid == nil {
 		delete(n.names, name)
@@ -181,6 +186,16 @@ func (d *memDisk) Open(name string) (file, error) {
 func (d *memDisk) Create(name string) (file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.edit(name, true)
+}
+
+func (d *memDisk) Edit(name string) (file, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.edit(name, false)
+}
+
+func (d *memDisk) edit(name string, empty bool) (file, error) {
 	dir, base, err := d.parent("create", name)
 	if err != nil {
 		return nil, err
@@ -192,7 +207,7 @@ func (d *memDisk) Create(name string) (file, error) {
 	if n == nil {
 		n = &node{}
 		dir.set(base, n, nil)
-	} else if len(n.data) > 0 {
+	} else if empty && len(n.data) > 0 {
 		n.write(nil)
 		n.failed = false // all of it will be written again
 	}
@@ -404,6 +419,24 @@ func (d *memDisk) Exists(name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Stat gives a stamp that a power cut does not change, whatever it leaves of what was not synced.
+func (d *memDisk) Stat(name string) (stamp, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.begin("stat", name, false); err != nil {
+		return stamp{}, err
+	}
+	n, err := d.look("lstat", name)
+	if err != nil {
+		return stamp{}, err
+	}
+	if n.inode == 0 {
+		d.inodes++
+		n.inode = d.inodes
+	}
+	return stamp{Inode: n.inode, Changed: n.change, Size: int64(len(n.contents()))}, nil
 }
 
 func (d *memDisk) SyncDir(name string) error {

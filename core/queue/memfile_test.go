@@ -62,6 +62,7 @@ func patched(data, b []byte, off int) []byte {
 
 // write gives a file new contents, which are not durable.
 func (n *node) write(data []byte) {
+	n.change++
 	n.past = append(n.past, n.data)
 	n.data = data
 }

@@ -118,7 +118,7 @@ var scripts = map[string]func(*script){
 
 func (s *script) start() {
 	var err error
-	if s.s, err = open(s.d, Options{SegmentAge: time.Hour, MinFree: DefaultMinFree, Encoding: s.d.enc, ahead: s.d.ahead}, nil); err != nil {
+	if s.s, err = open(s.d, Options{SegmentAge: time.Hour, MinFree: DefaultMinFree, Encoding: s.d.enc, ahead: s.d.ahead, cache: s.d.cache}, nil); err != nil {
 		s.s = nil
 		s.note(err)
 		return

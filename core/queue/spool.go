@@ -22,6 +22,9 @@ const (
 	corruptDir  = "corrupt"
 )
 
+// spoolDirs are those that a spool has to have.
+var spoolDirs = [...]string{journalDir, queueDir, incomingDir, corruptDir, cacheDir} // never changed
+
 const (
 	messageName = "message"
 	tmpSuffix   = ".tmp"
@@ -77,7 +80,7 @@ func prepareSpool(dir string) error {
 	if err := checkDir(dir, true); err != nil {
 		return err
 	}
-	for _, name := range [...]string{journalDir, queueDir, incomingDir, corruptDir} {
+	for _, name := range spoolDirs {
 		sub := path.Join(dir, name)
 		if err := os.Mkdir(sub, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
@@ -110,7 +113,7 @@ func checkDir(dir string, top bool) error {
 
 // prepareDisk makes the directories durable; a lost one would take the queue with it.
 func prepareDisk(d disk) error {
-	for _, name := range [...]string{journalDir, queueDir, incomingDir, corruptDir} {
+	for _, name := range spoolDirs {
 		if err := d.Mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

@@ -186,6 +186,12 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 	if err := w.sync(); err != nil {
 		return err
 	}
+	s.remember(s.settled(done))
+	return failed
+}
+
+// settled notes which messages lie in files now, and gives these.
+func (s *FS) settled(done []spill) (ids []envelope.MessageID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range done {
@@ -196,8 +202,9 @@ func (s *FS) retireBatch(seg *segment, ids []envelope.MessageID) error {
 			s.index.spilled(m.e)
 		}
 		moved(m)
+		ids = append(ids, m.id)
 	}
-	return failed
+	return ids
 }
 
 // listAll lists the files of messages that were not listed yet. It gives those that are known now.
