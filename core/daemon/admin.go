@@ -255,10 +255,10 @@ const lineReaders = 4
 // page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
 // nothing behind.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
-	page := &control.QueuePage{Loading: !q.isLoaded()}
+	page, from := &control.QueuePage{Loading: !q.isLoaded()}, q.reader()
 	for until := time.Now().Add(pageTime); ; {
 		infos := q.step(rng)
-		page.Lines = append(page.Lines, q.lines(infos)...)
+		page.Lines = append(page.Lines, q.lines(from, infos)...)
 		if len(infos) == 0 || infos[len(infos)-1].ID >= rng.Last {
 			return page
 		}
@@ -270,14 +270,27 @@ func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
 	}
 }
 
+// reader gives envelopes.
+type reader interface {
+	Envelope(id envelope.ID) (*envelope.Envelope, error)
+}
+
+// reader gives what reads many envelopes one after the other.
+func (q *queueRole) reader() reader {
+	if s, ok := q.store.(interface{ Reader() *queue.Reader }); ok {
+		return s.Reader()
+	}
+	return q.store
+}
+
 // lines gives the lines of some envelopes.
-func (q *queueRole) lines(infos []scheduler.Info) []byte {
+func (q *queueRole) lines(from reader, infos []scheduler.Info) []byte {
 	var parts [lineReaders][]byte
 	var readers sync.WaitGroup
 	for i, part := range slices.Collect(slices.Chunk(infos, max(1, (len(infos)+lineReaders-1)/lineReaders))) {
 		readers.Go(func() {
 			for j := range part {
-				if e, there := q.listed(&part[j]); there {
+				if e, there := q.listed(from, &part[j]); there {
 					parts[i] = e.AppendLine(parts[i])
 				}
 			}
@@ -288,10 +301,10 @@ func (q *queueRole) lines(infos []scheduler.Info) []byte {
 }
 
 // listed gives what show queue prints of an envelope, if that is still there.
-func (q *queueRole) listed(info *scheduler.Info) (entry control.QueueEntry, there bool) {
+func (q *queueRole) listed(from reader, info *scheduler.Info) (entry control.QueueEntry, there bool) {
 	e, ok := q.flying(info.ID)
 	if !ok {
-		stored, err := q.store.Envelope(info.ID)
+		stored, err := from.Envelope(info.ID)
 		switch {
 		case err == nil:
 			e = *stored

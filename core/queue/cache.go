@@ -62,9 +62,18 @@ func (c *cache) read(dir string) *cached {
 	if c == nil {
 		return new(cached)
 	}
-	b, err := c.disk.ReadFile(cacheFile(dir), cacheLimit)
+	f, err := c.disk.Open(cacheFile(dir))
 	if err != nil {
 		return &cached{broken: !errors.Is(err, fs.ErrNotExist)}
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil || size > cacheLimit {
+		return &cached{broken: true}
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) {
+		return &cached{broken: err != nil}
 	}
 	return parseCache(b)
 }
@@ -124,14 +133,21 @@ func (c *cache) append(name string, records []byte) (size int64, err error) {
 	return size + int64(len(records)), err
 }
 
-// tidy looks after the file of a bucket that was read, of which so many octets turned out to be true.
-func (c *cache) tidy(dir string, was *cached, live int64) {
-	if c == nil || was.size < 2*live+cacheRoom {
+// settle ends the reading of a bucket: the records of what had to be read from its files are added. Of what is in
+// the file then so many octets are true.
+func (c *cache) settle(dir string, was *cached, fresh []byte, live int64) {
+	if c == nil {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failed(dir, c.renew(dir))
+	c.most[bucketNumber(dir)] = max(cacheRoom, 3*live)
+	c.mu.Unlock()
+	c.add(dir, fresh)
+	if was.size+int64(len(fresh)) > 2*live+cacheRoom {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed(dir, c.renew(dir))
+	}
 }
 
 // renew makes a file anew of what is true in it.

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,7 +278,7 @@ func TestCacheRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		flush(t, s)
-		b, err := d.ReadFile(name, cacheLimit)
+		b, err := d.ReadFile(name, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,7 +288,7 @@ func TestCacheRenewed(t *testing.T) {
 	if most > 5000 {
 		t.Errorf("it has %d octets", most)
 	}
-	b, err := d.ReadFile(name, cacheLimit)
+	b, err := d.ReadFile(name, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,4 +330,49 @@ func FuzzCache(f *testing.F) {
 		}
 		_, _ = decodeCached(b)
 	})
+}
+
+// TestReader reads many envelopes: from the cache when that is true, and never what the journal knows better.
+func TestReader(t *testing.T) {
+	dir, all := filed(t)
+	s, spy := spyOn(t, dir)
+	loads(t, s)
+	want := func(reads int64) {
+		t.Helper()
+		spy.reads.Store(0)
+		r := s.Reader()
+		for _, m := range all {
+			for _, e := range m.Envelopes {
+				if got, err := r.Envelope(e.ID); err != nil || plain(got) != plain(e) {
+					t.Errorf("envelope %v: %v, %v", e.ID, got, err)
+				}
+			}
+		}
+		if n := spy.reads.Load(); n != reads {
+			t.Errorf("%d reads, want %d", n, reads)
+		}
+	}
+	want(0)
+	edit(t, dir, all[0].Envelopes[0], func(e *envelope.Envelope) { e.Retry = 9 })
+	want(1)
+	all[2].Envelopes[0].Retry = 8
+	if err := s.Apply([]Change{{Op: Update, Envelope: all[2].Envelopes[0]}}); err != nil {
+		t.Fatal(err)
+	}
+	want(1) // the journal has the other one
+	flush(t, s)
+	want(1)
+	gone := all[4].Envelopes[0].ID
+	if err := s.Apply([]Change{{Op: Remove, ID: gone}}); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := s.Reader().Envelope(gone); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one that is gone: %v, %v", e, err)
+	}
+	all = all[:4]
+	flush(t, s)
+	want(1)
+	if e, err := s.Reader().Envelope(gone); !errors.Is(err, ErrNotFound) {
+		t.Errorf("one that went long ago: %v, %v", e, err)
+	}
 }

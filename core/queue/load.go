@@ -328,8 +328,7 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 				return
 			}
 		}
-		s.cache.add(dir, fresh)
-		s.cache.tidy(dir, cached, live)
+		s.cache.settle(dir, cached, fresh, live)
 	}
 }
 
