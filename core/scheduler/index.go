@@ -6,8 +6,12 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 )
 
-// chunkSize is the number of ids in a full chunk of the index.
-const chunkSize = 512
+// chunkSize is the number of ids in a full chunk of the index, chunkStep by how many a chunk grows: with half as
+// many as there could be, room for all of them would cost more than the ids.
+const (
+	chunkSize = 512
+	chunkStep = 64
+)
 
 // index finds the slot of an id and walks the ids in order. It is a sorted list of sorted
 // chunks: 12 octets for an id, and an insertion moves one chunk's ids at most.
@@ -23,8 +27,16 @@ type chunk struct {
 	slots []uint32
 }
 
-func newChunk() *chunk {
-	return &chunk{ids: make([]envelope.ID, 0, chunkSize), slots: make([]uint32, 0, chunkSize)}
+func newChunk(n int) *chunk {
+	return &chunk{ids: make([]envelope.ID, 0, n), slots: make([]uint32, 0, n)}
+}
+
+// grown gives a list with room for one more.
+func grown[T any](list []T) []T {
+	if len(list) < cap(list) {
+		return list
+	}
+	return append(make([]T, 0, len(list)+chunkStep), list...)
 }
 
 func (c *chunk) last() envelope.ID { return c.ids[len(c.ids)-1] }
@@ -67,7 +79,7 @@ func (x *index) insert(i, j int, id envelope.ID, slot uint32) {
 	switch {
 	case i == len(x.chunks) && (i == 0 || len(x.chunks[i-1].ids) == chunkSize):
 		// Ids that come in order fill their chunks instead of leaving halves behind.
-		x.chunks = append(x.chunks, newChunk())
+		x.chunks = append(x.chunks, newChunk(chunkStep))
 		x.lasts = append(x.lasts, id)
 	case i == len(x.chunks):
 		i--
@@ -79,17 +91,19 @@ func (x *index) insert(i, j int, id envelope.ID, slot uint32) {
 		}
 	}
 	c := x.chunks[i]
-	c.ids = slices.Insert(c.ids, j, id)
-	c.slots = slices.Insert(c.slots, j, slot)
+	c.ids = slices.Insert(grown(c.ids), j, id)
+	c.slots = slices.Insert(grown(c.slots), j, slot)
 	x.lasts[i] = c.last()
 	x.len++
 }
 
 func (x *index) split(i int) {
-	left, right := x.chunks[i], newChunk()
-	right.ids = append(right.ids, left.ids[chunkSize/2:]...)
-	right.slots = append(right.slots, left.slots[chunkSize/2:]...)
-	left.ids, left.slots = left.ids[:chunkSize/2], left.slots[:chunkSize/2]
+	const half = chunkSize / 2
+	full := x.chunks[i]
+	left, right := newChunk(half+chunkStep), newChunk(half+chunkStep)
+	left.ids, left.slots = append(left.ids, full.ids[:half]...), append(left.slots, full.slots[:half]...)
+	right.ids, right.slots = append(right.ids, full.ids[half:]...), append(right.slots, full.slots[half:]...)
+	x.chunks[i] = left
 	x.chunks = slices.Insert(x.chunks, i+1, right)
 	x.lasts = slices.Insert(x.lasts, i, left.last())
 }
