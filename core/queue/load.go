@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 )
@@ -40,22 +41,9 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 	recovered := s.recovered
 	s.recovered = nil
 	s.mu.Unlock()
-	var again []envelope.ID
-	var unlisted []envelope.MessageID
-	for _, id := range recovered {
-		evps, err := s.envelopes(id)
-		if err != nil {
-			if err := s.cannotLoad(id, err); err != nil {
-				return err
-			}
-			unlisted = append(unlisted, id)
-			continue
-		}
-		failed, err := s.loadRecovered(evps, f)
-		if err != nil {
-			return err
-		}
-		again = append(again, failed...)
+	again, unlisted, err := s.loadJournal(recovered, f)
+	if err != nil {
+		return err
 	}
 	if err := s.loadFiles(f); err != nil {
 		return err
@@ -76,6 +64,54 @@ func (s *FS) Load(f func(*envelope.Envelope) error) error {
 	s.index.settled = nil
 	s.mu.Unlock()
 	return nil
+}
+
+// loadJournal gives the messages of which the journal speaks, with several goroutines of which one at a time calls f.
+// It returns what the disk did not give.
+func (s *FS) loadJournal(ids []envelope.MessageID, f func(*envelope.Envelope) error) (again []envelope.ID, unlisted []envelope.MessageID, err error) {
+	var mu sync.Mutex // of the results, and of f
+	give := func(e *envelope.Envelope) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			err = f(e)
+		}
+		return err
+	}
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(loadReaders, len(ids)) {
+		readers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(ids); i = int(next.Add(1)) - 1 {
+				failed, listed, e := s.loadOne(ids[i], give)
+				mu.Lock()
+				again = append(again, failed...)
+				if !listed {
+					unlisted = append(unlisted, ids[i])
+				}
+				if err == nil {
+					err = e
+				}
+				stop := err != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
+	return again, unlisted, err
+}
+
+// loadOne gives one of them.
+func (s *FS) loadOne(id envelope.MessageID, f func(*envelope.Envelope) error) (failed []envelope.ID, listed bool, err error) {
+	evps, err := s.envelopes(id)
+	if err != nil {
+		return nil, false, s.cannotLoad(id, err)
+	}
+	failed, err = s.loadRecovered(evps, f)
+	return failed, true, err
 }
 
 // loadAnew gives what there is of a message now.

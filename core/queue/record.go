@@ -48,6 +48,8 @@ const (
 	maxInline = 1 << 20
 )
 
+var blank = []byte{' '} // never changed
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli) // a constant that Go cannot write as one
 
 type opKind uint8
@@ -208,39 +210,47 @@ func parseOps(ops []byte, body int) ([]op, error) {
 	return list, nil
 }
 
+// parseOp reads a line. It is called for each operation of the journal at a start, so it makes nothing.
 func parseOp(line []byte, body int) (op, error) {
-	bad := fmt.Errorf("unknown operation %.80q", line)
-	words := bytes.Split(line, []byte{' '})
-	if len(words) < 2 {
-		return op{}, bad
+	word, rest, _ := bytes.Cut(line, blank)
+	name, rest, more := bytes.Cut(rest, blank)
+	o, ok := op{}, false
+	switch string(word) {
+	case opWords[opMessage]:
+		o, ok = parseMessageOp(name, rest, body)
+	case opWords[opRemove]:
+		o.kind, ok = opRemove, !more
+	case opWords[opAdd]:
+		o.kind = opAdd
+	case opWords[opUpdate]:
+		o.kind = opUpdate
 	}
-	word, name := string(words[0]), string(words[1])
-	if word == opWords[opMessage] {
-		coded := len(words) == 5 && string(words[4]) == encodedWord
-		if len(words) != 4 && !coded {
-			return op{}, bad
-		}
-		id, err := envelope.ParseMessageID(name)
-		size, ok := number(words[2])
-		inline := string(words[3]) == "inline"
-		if err != nil || !ok || inline && size != int64(body) || !inline && string(words[3]) != "file" {
-			return op{}, bad
-		}
-		return op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline, coded: coded}, nil
+	if o.kind == opAdd || o.kind == opUpdate {
+		var n int64
+		n, ok = number(rest)
+		ok = ok && n <= envelope.MaxText+maxGrowth
+		o.n = uint32(n)
 	}
-	id, err := envelope.ParseID(name)
-	if err != nil {
-		return op{}, bad
+	if ok && o.kind != opMessage {
+		id, err := envelope.ParseID(string(name))
+		o.id, ok = id, err == nil
 	}
-	if word == opWords[opRemove] && len(words) == 2 {
-		return op{kind: opRemove, id: id}, nil
+	if !ok {
+		return op{}, fmt.Errorf("unknown operation %.80q", line)
 	}
-	for _, kind := range [...]opKind{opAdd, opUpdate} {
-		if word == opWords[kind] && len(words) == 3 {
-			if n, ok := number(words[2]); ok && n <= envelope.MaxText+maxGrowth {
-				return op{kind: kind, id: id, n: uint32(n)}, nil
-			}
-		}
+	return o, nil
+}
+
+// parseMessageOp reads what follows the word message: an id, a size, the place of the text and maybe that it is encoded.
+func parseMessageOp(name, rest []byte, body int) (o op, ok bool) {
+	length, rest, _ := bytes.Cut(rest, blank)
+	place, last, coded := bytes.Cut(rest, blank)
+	id, err := envelope.ParseMessageID(string(name))
+	size, ok := number(length)
+	inline := string(place) == "inline"
+	if err != nil || !ok || inline && size != int64(body) || !inline && string(place) != "file" ||
+		coded && string(last) != encodedWord {
+		return op{}, false
 	}
-	return op{}, bad
+	return op{kind: opMessage, id: envelope.NewID(id, 0), size: size, inline: inline, coded: coded}, true
 }
