@@ -246,6 +246,9 @@ const (
 	pageLimit = 256 << 10 // octets
 )
 
+// listerTime is how long the next page is waited for.
+const listerTime = 10 * time.Second
+
 // muchShown is how many octets of lists leave enough garbage behind to be looked for.
 const muchShown = 1 << 20
 
@@ -253,9 +256,9 @@ const muchShown = 1 << 20
 const lineReaders = 4
 
 // page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
-// nothing behind.
+// nothing behind for long.
 func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
-	page, from := &control.QueuePage{Loading: !q.isLoaded()}, q.reader()
+	page, from := &control.QueuePage{Loading: !q.isLoaded()}, q.lister()
 	for until := time.Now().Add(pageTime); ; {
 		infos := q.step(rng)
 		page.Lines = append(page.Lines, q.lines(from, infos)...)
@@ -265,26 +268,41 @@ func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
 		rng.First = infos[len(infos)-1].ID + 1
 		if len(page.Lines) >= pageLimit || time.Now().After(until) {
 			page.Next = rng.First
+			q.listOn(from, page.Next)
 			return page
 		}
 	}
 }
 
-// reader gives envelopes.
-type reader interface {
+// lister gives envelopes.
+type lister interface {
 	Envelope(id envelope.ID) (*envelope.Envelope, error)
 }
 
-// reader gives what reads many envelopes one after the other.
-func (q *queueRole) reader() reader {
+// lister gives what reads many envelopes one after the other: that of the page before, if there is one.
+func (q *queueRole) lister() lister {
+	if r := q.listing.Swap(nil); r != nil {
+		return r
+	}
 	if s, ok := q.store.(interface{ Reader() *queue.Reader }); ok {
 		return s.Reader()
 	}
 	return q.store
 }
 
+// listOn keeps it for the next page, which begins with an envelope.
+func (q *queueRole) listOn(from lister, next envelope.ID) {
+	r, ok := from.(*queue.Reader)
+	if !ok {
+		return
+	}
+	r.Forget(next)
+	q.listing.Store(r)
+	time.AfterFunc(listerTime, func() { q.listing.CompareAndSwap(r, nil) })
+}
+
 // lines gives the lines of some envelopes.
-func (q *queueRole) lines(from reader, infos []scheduler.Info) []byte {
+func (q *queueRole) lines(from lister, infos []scheduler.Info) []byte {
 	var parts [lineReaders][]byte
 	var readers sync.WaitGroup
 	for i, part := range slices.Collect(slices.Chunk(infos, max(1, (len(infos)+lineReaders-1)/lineReaders))) {
@@ -301,7 +319,7 @@ func (q *queueRole) lines(from reader, infos []scheduler.Info) []byte {
 }
 
 // listed gives what show queue prints of an envelope, if that is still there.
-func (q *queueRole) listed(from reader, info *scheduler.Info) (entry control.QueueEntry, there bool) {
+func (q *queueRole) listed(from lister, info *scheduler.Info) (entry control.QueueEntry, there bool) {
 	e, ok := q.flying(info.ID)
 	if !ok {
 		stored, err := from.Envelope(info.ID)

@@ -51,6 +51,7 @@ type queueRole struct {
 	started  bool
 	loaded   chan struct{} // closed when all is in the scheduler that was queued at the start
 	shown    atomic.Int64  // octets of show queue since tidy
+	listing  atomic.Pointer[queue.Reader]
 
 	recording   recording
 	gathering   gathering

@@ -353,6 +353,18 @@ func TestReader(t *testing.T) {
 		}
 	}
 	want(0)
+	r := s.Reader()
+	for _, m := range all {
+		if _, err := r.Envelope(m.Envelopes[0].ID); err != nil {
+			t.Error(err)
+		}
+		if r.Forget(m.Envelopes[0].ID); len(r.buckets) == 0 {
+			t.Error("the bucket in use is forgotten")
+		}
+	}
+	if r.Forget(^envelope.ID(0)); len(r.buckets) > 1 {
+		t.Errorf("%d buckets are left", len(r.buckets))
+	}
 	edit(t, dir, all[0].Envelopes[0], func(e *envelope.Envelope) { e.Retry = 9 })
 	want(1)
 	all[2].Envelopes[0].Retry = 8

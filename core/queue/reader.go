@@ -9,10 +9,9 @@ import (
 // Reader gives many envelopes, from the cache where that is true. It is for who reads most of the queue in the order of
 // the ids and is done soon: what it has read of the cache stays in memory with it. Several goroutines may use it.
 type Reader struct {
-	s  *FS
-	mu sync.Mutex
-	// A few buckets are in use at a time; the last one that was read is also the next to be asked for.
-	buckets map[string]*readBucket
+	s       *FS
+	mu      sync.Mutex
+	buckets map[string]*readBucket // by their directories
 }
 
 type readBucket struct {
@@ -65,4 +64,15 @@ func (r *Reader) bucket(dir string) *cached {
 	r.mu.Unlock()
 	b.once.Do(func() { b.cached = r.s.cache.read(dir) })
 	return b.cached
+}
+
+// Forget gives the memory back that only envelopes before id need.
+func (r *Reader) Forget(id envelope.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for dir := range r.buckets {
+		if dir < bucket(id.Message()) {
+			delete(r.buckets, dir)
+		}
+	}
 }
