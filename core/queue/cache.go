@@ -227,11 +227,14 @@ func (s *FS) remember(ids []envelope.MessageID) {
 	if s.cache == nil {
 		return
 	}
+	found := make([][]byte, len(ids))
+	_ = parallel(len(ids), func(i int) error {
+		found[i] = s.readMessage(ids[i]).record // none when it cannot be read
+		return nil
+	})
 	records := make(map[string][]byte)
-	for _, id := range ids {
-		if l := s.readMessage(id); l.err == nil {
-			records[bucket(id)] = append(records[bucket(id)], l.record...)
-		}
+	for i, id := range ids {
+		records[bucket(id)] = append(records[bucket(id)], found[i]...)
 	}
 	for dir, b := range records {
 		s.cache.add(dir, b)
