@@ -29,7 +29,7 @@ type stamp = openat.Stamp
 // Limits of a file of the cache, in octets.
 const (
 	cacheRoom  = 256 << 10 // what it may have before anything is thrown away
-	cacheLimit = 512 << 20 // what is read of it
+	cacheLimit = 64 << 20  // what is read of it
 )
 
 // cache writes the files; a nil one does nothing.
@@ -134,16 +134,20 @@ func (c *cache) append(name string, records []byte) (size int64, err error) {
 }
 
 // settle ends the reading of a bucket: the records of what had to be read from its files are added. Of what is in
-// the file then so many octets are true.
-func (c *cache) settle(dir string, was *cached, fresh []byte, live int64) {
+// the file then so many octets are true. An encrypted queue leaves nothing else there: it may be from before it was.
+func (c *cache) settle(dir string, was *cached, fresh []byte, live int64, encrypted bool) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
-	c.most[bucketNumber(dir)] = max(cacheRoom, 3*live)
+	c.most[bucketNumber(dir)] = max(cacheRoom, 2*live)
 	c.mu.Unlock()
 	c.add(dir, fresh)
-	if was.size+int64(len(fresh)) > 2*live+cacheRoom {
+	all, most := was.size+int64(len(fresh)), 2*live+cacheRoom
+	if encrypted {
+		most = live + int64(len(cacheHead))
+	}
+	if all > most {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.failed(dir, c.renew(dir))
@@ -158,7 +162,7 @@ func (c *cache) renew(dir string) error {
 			b = append(b, record...)
 		}
 	}
-	c.most[bucketNumber(dir)] = max(cacheRoom, 3*int64(len(b)))
+	c.most[bucketNumber(dir)] = max(cacheRoom, 2*int64(len(b)))
 	tmp := cacheFile(dir) + tmpSuffix
 	f, err := c.disk.Create(tmp)
 	if err != nil {

@@ -298,6 +298,32 @@ func TestCacheRenewed(t *testing.T) {
 	closeStore(t, s)
 }
 
+// TestCacheEncrypted takes the encryption up with mail in the queue: what is gone leaves no plain copy behind.
+func TestCacheEncrypted(t *testing.T) {
+	dir, all := filed(t)
+	s, _ := spyOn(t, dir)
+	loads(t, s)
+	gone := all[0].Envelopes[0]
+	if err := s.Apply([]Change{{Op: Remove, ID: gone.ID}}); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	d, err := openDisk(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = open(d, Options{SegmentAge: time.Hour, cache: true, Encoding: testEncodings()["zstd, encrypted"]}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := loads(t, s); len(got) != 6 {
+		t.Errorf("%d envelopes", len(got))
+	}
+	if _, there := s.cache.read(bucket(gone.ID.Message())).messages[gone.ID.Message()]; there {
+		t.Error("the cache has what is gone")
+	}
+	closeStore(t, s)
+}
+
 func TestCacheRecord(t *testing.T) {
 	m := &cachedMessage{id: 5, dir: stamp{Inode: 1, Changed: -2, Size: 3}, coded: true,
 		evps: []cachedEnvelope{{7, stamp{Inode: 4, Changed: 5, Size: 6}, []byte("text")}, {8, stamp{Inode: 7, Changed: 8, Size: 9}, []byte{}}}}

@@ -364,7 +364,7 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 				return
 			}
 		}
-		s.cache.settle(dir, cached, fresh, live)
+		s.cache.settle(dir, cached, fresh, live, s.codec.Load().first != nil)
 	}
 }
 
