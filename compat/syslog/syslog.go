@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/godwit-mta/godwit/compat/nonblock"
 	"github.com/godwit-mta/godwit/platform"
 )
 
@@ -56,6 +57,7 @@ type Conn struct {
 	conn *net.UnixConn
 	path string // where to connect again; empty in a process that was passed the socket
 	buf  []byte
+	head head
 	lost int // lines that did not get through since the last that did
 }
 
@@ -130,7 +132,8 @@ func (c *Conn) Log(severity Severity, text string) error {
 }
 
 func (c *Conn) send(severity Severity, text string) error {
-	c.buf = line(c.buf[:0], c.facility, severity, time.Now(), c.ident, os.Getpid(), text, maxLine)
+	c.head.set(time.Now(), c.ident)
+	c.buf = line(c.buf[:0], c.facility, severity, c.head.text, text, maxLine)
 	err := c.write()
 	if errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.ENOBUFS) {
 		c.buf = cut(c.buf, shortLine)
@@ -148,12 +151,31 @@ func (c *Conn) send(severity Severity, text string) error {
 	return c.write()
 }
 
+// write sends the line. The log mostly takes it at once; only when it does not is a deadline needed.
 func (c *Conn) write() error {
+	if taken, err := c.try(); taken || err != nil {
+		return err
+	}
 	if err := c.conn.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return err
 	}
 	_, err := c.conn.Write(c.buf)
 	return err
+}
+
+// try sends the line if that goes without waiting.
+func (c *Conn) try() (taken bool, err error) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	if err := raw.Control(func(fd uintptr) { _, err = nonblock.Write(fd, c.buf) }); err != nil {
+		return false, err
+	}
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // gone says whether an error means that the other end of the socket is closed.
@@ -167,18 +189,32 @@ func gone(err error) bool {
 	return false
 }
 
+// head is what stands between the priority and the text of a line. It is the same for a second.
+type head struct {
+	second int64
+	text   []byte
+}
+
+func (h *head) set(now time.Time, ident string) {
+	if h.text != nil && h.second == now.Unix() {
+		return
+	}
+	h.second = now.Unix()
+	h.text = now.AppendFormat(h.text[:0], time.Stamp)
+	h.text = append(h.text, ' ')
+	h.text = append(h.text, ident...)
+	h.text = append(h.text, '[')
+	h.text = strconv.AppendInt(h.text, int64(os.Getpid()), 10)
+	h.text = append(h.text, "]: "...)
+}
+
 // line appends one line in the form of RFC 3164 section 4.1 without a host name, which
 // is the form in which programs talk to their own host's syslogd(8).
-func line(b []byte, f Facility, s Severity, now time.Time, ident string, pid int, text string, limit int) []byte {
+func line(b []byte, f Facility, s Severity, head []byte, text string, limit int) []byte {
 	b = append(b, '<')
 	b = strconv.AppendUint(b, uint64(f)|uint64(s&7), 10)
 	b = append(b, '>')
-	b = now.AppendFormat(b, time.Stamp)
-	b = append(b, ' ')
-	b = append(b, ident...)
-	b = append(b, '[')
-	b = strconv.AppendInt(b, int64(pid), 10)
-	b = append(b, "]: "...)
+	b = append(b, head...)
 	b = append(b, text...)
 	return cut(b, limit)
 }

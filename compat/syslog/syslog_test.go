@@ -13,22 +13,40 @@ import (
 )
 
 func TestLine(t *testing.T) {
-	at := time.Date(2026, 3, 7, 4, 5, 6, 0, time.Local)
 	tests := []struct {
 		severity Severity
 		text     string
 		limit    int
 		want     string
 	}{
-		{Info, "hello", 100, "<22>Mar  7 04:05:06 smtpd[42]: hello"},
-		{Crit, "", 100, "<18>Mar  7 04:05:06 smtpd[42]: "},
-		{Debug, strings.Repeat("x", 50), 40, "<23>Mar  7 04:05:06 smtpd[42]: xxxxxx..."},
-		{Debug, "xxxxxéééééé", 40, "<23>Mar  7 04:05:06 smtpd[42]: xxxxx..."},
+		{Info, "hello", 100, "<22>HEADhello"},
+		{Crit, "", 100, "<18>HEAD"},
+		{Debug, strings.Repeat("x", 50), 17, "<23>HEADxxxxxx..."},
+		{Debug, "xxxxxéééééé", 17, "<23>HEADxxxxx..."},
 	}
 	for _, tt := range tests {
-		got := string(line(nil, Mail, tt.severity, at, "smtpd", 42, tt.text, tt.limit))
+		got := string(line(nil, Mail, tt.severity, []byte("HEAD"), tt.text, tt.limit))
 		if got != tt.want || len(got) > tt.limit || !utf8.ValidString(got) {
 			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	at := time.Date(2026, 3, 7, 4, 5, 6, 0, time.Local)
+	var h head
+	for _, tt := range []struct {
+		at   time.Time
+		want string
+	}{
+		{at, "Mar  7 04:05:06"},
+		{at.Add(time.Second - 1), "Mar  7 04:05:06"},
+		{at.Add(time.Second), "Mar  7 04:05:07"},
+		{at.Add(-time.Hour), "Mar  7 03:05:06"}, // the clock was set back
+	} {
+		h.set(tt.at, "smtpd")
+		if want := fmt.Sprintf("%s smtpd[%d]: ", tt.want, os.Getpid()); string(h.text) != want {
+			t.Errorf("%v: %q, want %q", tt.at, h.text, want)
 		}
 	}
 }
