@@ -75,13 +75,15 @@ func descriptors(fds []int, files []*os.File) ([]int, error) {
 
 // Reader reads bytes and files from one connection. It is for one goroutine at a time.
 type Reader struct {
-	conn *net.UnixConn
-	oob  []byte
+	in  receiver
+	oob []byte
 }
 
 // NewReader gives a Reader for c.
 func NewReader(c *net.UnixConn) *Reader {
-	return &Reader{conn: c, oob: make([]byte, syscall.CmsgSpace(4*maxControl))}
+	r := &Reader{oob: make([]byte, syscall.CmsgSpace(4*maxControl))}
+	r.in.init(c)
+	return r
 }
 
 // Read reads up to len(b) bytes and the files that came with them. The files are
@@ -89,7 +91,7 @@ func NewReader(c *net.UnixConn) *Reader {
 // After any error no file is left open, and the connection should be given up: what the
 // sender meant is not known any more.
 func (r *Reader) Read(b []byte) (n int, files []*os.File, err error) {
-	n, oobn, flags, _, err := r.conn.ReadMsgUnix(b, r.oob)
+	n, oobn, flags, err := r.in.read(b, r.oob)
 	if oobn > 0 {
 		files, err = take(r.oob[:oobn], err)
 	}
@@ -131,8 +133,8 @@ func take(oob []byte, err error) ([]*os.File, error) {
 			continue // credentials or time stamps; they carry no descriptor
 		}
 		for _, fd := range fds {
-			// The net package asks for close-on-exec where the kernel can give it at
-			// once, and sets it afterwards elsewhere.
+			// They are close-on-exec: from the kernel where it can do that at once, or set
+			// by the net package.
 			files = append(files, os.NewFile(uintptr(fd), "passed"))
 		}
 	}
