@@ -4,5 +4,5 @@ package reexec
 
 import "os/exec"
 
-// Start starts a command. Only Linux lets it say how late its timers may be.
+// Start starts a command. Only Linux lets it say how late its timers may be and whom it may interrupt.
 func Start(cmd *exec.Cmd) error { return cmd.Start() }
