@@ -142,10 +142,8 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	if opts.OriginalRecipient != "" {
 		req.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
-	defer cancel()
 	var reply recipientReply
-	if err := s.d.m.peers[Lookup].Call(ctx, kindRecipient, &req, &reply); err != nil {
+	if err := s.d.m.peers[Lookup].CallWithin(lookupWait, kindRecipient, &req, &reply); err != nil {
 		// It is not known whether envelopes were sent: the message cannot go on.
 		s.c.Trace().Warnf("%s smtp: lookup: %v", s.c.ID(), err)
 		return &gosmtp.SMTPError{Code: 421, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: "Temporary Error"}

@@ -24,20 +24,30 @@ const smallMessage = 64 << 10
 // Message takes the message in: a small one in memory, a larger one into a file of the
 // queue. The reply is given when it is durable.
 func (s *mailSession) Message(body *smtp.Body) error {
+	req, err := s.take(body)
+	if err != nil {
+		return err
+	}
+	return s.commit(req)
+}
+
+// take reads the message. The buffer that it needs for that is free for others while this message waits for
+// the disk.
+func (s *mailSession) take(body *smtp.Body) (*commitRequest, error) {
 	head := s.d.heads.Get().(*headBuffer)
 	defer s.d.heads.Put(head)
 	start, h, whole, err := begin(body, head.b[:])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text := s.prefix(start, h)
-	req := commitRequest{Message: s.id, Envelopes: s.envelopes, TLSOptional: h.TLSOptional && !s.options.RequireTLS}
+	req := &commitRequest{Message: s.id, Envelopes: s.envelopes, TLSOptional: h.TLSOptional && !s.options.RequireTLS}
 	if whole && len(text) <= smallMessage+maxAdded {
 		req.Body, req.Size = text, int64(len(text))
 	} else if req.Size, err = s.stream(text, body); err != nil {
-		return err
+		return nil, err
 	}
-	return s.commit(&req)
+	return req, nil
 }
 
 // maxAdded is more than the header fields take that are added to a message.
@@ -174,9 +184,7 @@ func (s *mailSession) writeFailed(err error) error {
 
 func (s *mailSession) commit(req *commitRequest) error {
 	var reply commitReply
-	ctx, cancel := context.WithTimeout(context.Background(), 10*lookupWait)
-	defer cancel()
-	if err := s.d.m.peers[Queue].Call(ctx, kindCommit, req, &reply); err != nil {
+	if err := s.d.m.peers[Queue].CallWithin(10*lookupWait, kindCommit, req, &reply); err != nil {
 		s.clear() // whether it is kept is not known; the client has to try again
 		s.c.Trace().Warnf("%s smtp: queue: %v", s.c.ID(), err)
 		return &gosmtp.SMTPError{Code: 421, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: "Temporary Error"}

@@ -58,6 +58,7 @@ type Conn struct {
 	limit int // of a message that comes in, in octets
 
 	workers workers
+	waits   sync.Pool // *wait, of CallWithin
 
 	mu      sync.Mutex
 	wake    sync.Cond // the writer goroutine has work, or the connection is closed
@@ -171,37 +172,84 @@ func (c *Conn) Call(ctx context.Context, kind Kind, v, reply any, files ...*os.F
 // CallFiles is Call for an answer that brings descriptors; the caller closes them.
 func (c *Conn) CallFiles(ctx context.Context, kind Kind, v, reply any, files ...*os.File) ([]*os.File, error) {
 	answer := make(chan *Request, 1)
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		closeAll(files)
-		return nil, ErrClosed
-	}
-	c.lastID++
-	id := c.lastID
-	c.waiting[id] = answer
-	c.mu.Unlock()
-	if err := c.send(kind, flagRequest, id, v, files, true); err != nil {
-		c.forget(id)
+	id, err := c.request(kind, v, files, answer)
+	if err != nil {
 		return nil, err
 	}
 	select {
 	case r := <-answer:
-		if r == nil {
-			return nil, ErrClosed
-		}
 		return c.answer(r, reply)
 	case <-ctx.Done():
-		if !c.forget(id) { // it came after all
-			if r := <-answer; r != nil {
-				closeAll(r.files)
-			}
-		}
+		c.giveUp(id, answer)
 		return nil, ctx.Err()
 	}
 }
 
+// wait is what a call needs to wait for its answer.
+type wait struct {
+	answer chan *Request
+	timer  *time.Timer
+}
+
+// CallWithin is Call with a time limit instead of a context: what it waits with is used again. For calls
+// of which each message needs some.
+func (c *Conn) CallWithin(limit time.Duration, kind Kind, v, reply any) error {
+	w, _ := c.waits.Get().(*wait)
+	if w == nil {
+		w = &wait{answer: make(chan *Request, 1), timer: time.NewTimer(limit)}
+	} else {
+		w.timer.Reset(limit)
+	}
+	defer c.waits.Put(w)
+	defer w.timer.Stop()
+	id, err := c.request(kind, v, nil, w.answer)
+	if err != nil {
+		return err
+	}
+	select {
+	case r := <-w.answer:
+		files, err := c.answer(r, reply)
+		closeAll(files)
+		return err
+	case <-w.timer.C:
+		c.giveUp(id, w.answer)
+		return context.DeadlineExceeded
+	}
+}
+
+// request sends a request. Its answer, or nil when the connection ends, will be put into the channel.
+func (c *Conn) request(kind Kind, v any, files []*os.File, answer chan *Request) (id uint32, err error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		closeAll(files)
+		return 0, ErrClosed
+	}
+	c.lastID++
+	id = c.lastID
+	c.waiting[id] = answer
+	c.mu.Unlock()
+	if err := c.send(kind, flagRequest, id, v, files, true); err != nil {
+		c.giveUp(id, answer)
+		return 0, err
+	}
+	return id, nil
+}
+
+// giveUp waits for an answer no longer. The channel is empty then and will stay so.
+func (c *Conn) giveUp(id uint32, answer chan *Request) {
+	if c.forget(id) {
+		return
+	}
+	if r := <-answer; r != nil { // it came after all
+		closeAll(r.files)
+	}
+}
+
 func (c *Conn) answer(r *Request, reply any) ([]*os.File, error) {
+	if r == nil {
+		return nil, ErrClosed
+	}
 	if r.lost {
 		return nil, ErrFiles
 	}

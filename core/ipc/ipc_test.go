@@ -214,6 +214,46 @@ func TestFilesComeWithTheirMessage(t *testing.T) {
 	all.Wait()
 }
 
+// What one call waited with serves the next one, whatever became of the first.
+func TestCallWithin(t *testing.T) {
+	held := make(chan *Request, 1)
+	server, client := couple(t, func(r *Request) {
+		var in inner
+		if err := r.Decode(&in); err != nil {
+			r.Fail(err)
+			return
+		}
+		switch in.Name {
+		case "late":
+			r.Later()
+			held <- r
+		case "fail":
+			r.Fail(errors.New("as told"))
+		default:
+			r.Reply(&inner{Name: in.Name + "!"})
+		}
+	})
+	ask := func(limit time.Duration, name, want string) {
+		t.Helper()
+		var out inner
+		err := client.CallWithin(limit, 1, &inner{Name: name}, &out)
+		if got := fmt.Sprint(out.Name, err); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	ask(time.Minute, "a", "a!<nil>")
+	ask(time.Minute, "fail", "as told")
+	ask(time.Millisecond, "late", context.DeadlineExceeded.Error())
+	(<-held).Reply(&inner{Name: "too late"})
+	ask(time.Minute, "b", "b!<nil>")
+	go func() {
+		<-held
+		server.Abort()
+	}()
+	ask(time.Minute, "late", ErrClosed.Error())
+	ask(time.Minute, "c", ErrClosed.Error())
+}
+
 func TestCallsEndWithTheConnection(t *testing.T) {
 	got := make(chan struct{})
 	server, client := couple(t, func(r *Request) { r.Go(func() { close(got) }) })
