@@ -22,6 +22,8 @@ type sink struct {
 	refuse map[string]*gosmtp.SMTPError // recipients
 	fail   *gosmtp.SMTPError            // the reply to every message, nil to take it
 	server *gosmtp.Server
+
+	sessions int
 }
 
 // received is a transaction.
@@ -63,6 +65,9 @@ func (quiet) Println(...any)        {}
 
 // NewSession is of go-smtp.
 func (s *sink) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	s.mu.Lock()
+	s.sessions++
+	s.mu.Unlock()
 	return &sinkSession{sink: s, conn: c}, nil
 }
 

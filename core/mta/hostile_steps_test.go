@@ -118,8 +118,8 @@ func (a *astray) take(c *script, usual bool) bool {
 	return over
 }
 
-// counted counts what is read from servers.
-type counted struct {
+// meteredDial counts what is read from servers.
+type meteredDial struct {
 	Dialer
 	read atomic.Int64
 }
@@ -129,7 +129,7 @@ type countedConn struct {
 	n *atomic.Int64
 }
 
-func (d *counted) Dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
+func (d *meteredDial) Dial(ctx context.Context, source netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	c, err := d.Dialer.Dial(ctx, source, to)
 	return &countedConn{c, &d.read}, err
 }
@@ -145,7 +145,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 // other, the body is given up once, not much is read, and nothing odd gets into log or results.
 func goAstray(t *testing.T, a *astray, quick bool) []envelope.Result {
 	t.Helper()
-	d := &counted{}
+	d := &meteredDial{}
 	b := newBench(t, func(c *Config) {
 		if d.Dialer = c.Dialer; quick {
 			short(c)

@@ -117,7 +117,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.MaxConnPerHost, 10}, {&l.MaxConnPerRoute, 5}, {&l.MaxConnPerSource, 100},
 		{&l.MaxConnPerConnector, 20}, {&l.MaxConnPerRelay, 100}, {&l.MaxConnPerDomain, 100},
-		{&l.SessionMailMax, 100}, {&l.MaxFailuresPerSession, 25},
+		{&l.SessionMailMax, 1000}, {&l.MaxFailuresPerSession, 25},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.def

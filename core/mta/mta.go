@@ -81,7 +81,7 @@ type MTA struct {
 	sources   map[netip.Addr]*counter
 	domains   map[string]*counter
 	denied    map[string]*denial // by the key of the relay
-	blocked   map[*relay]bool    // wait for a connection of another relay to end
+	places    map[placeKey]*place
 	stats     map[string]HostStat
 	lastRoute int
 	swept     time.Time
@@ -102,7 +102,7 @@ func New(cfg Config) *MTA {
 	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
 		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
 		sources: make(map[netip.Addr]*counter), domains: make(map[string]*counter),
-		denied: make(map[string]*denial), blocked: make(map[*relay]bool), stats: make(map[string]HostStat)}
+		denied: make(map[string]*denial), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.flushed = sync.NewCond(&m.outMu)
 	return m
@@ -171,7 +171,7 @@ func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipien
 	k := opts.key(domain)
 	r := m.relays[k]
 	if r == nil {
-		r = newRelay(k, domain)
+		r = newRelay(opts, k, domain)
 		m.relays[k] = r
 	}
 	r.opts, r.limits = opts, opts.Limits.withDefaults() // the latest configuration counts

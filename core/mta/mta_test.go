@@ -195,7 +195,7 @@ func TestOneConnectionForMany(t *testing.T) {
 	s := &sink{}
 	b := newBench(t, nil)
 	b.domain("example.com", s.start(t, nil))
-	opts := &Relay{Name: "out", Limits: Limits{MaxConnPerRoute: 1}}
+	opts := &Relay{Name: "out", Limits: Limits{MaxConnPerRoute: 1, SessionMailMax: 100}}
 	for i := range 100 {
 		b.Submit(b.message(fmt.Sprintf("message %d\n", i), "user@example.com"), opts)
 	}

@@ -54,8 +54,16 @@ func (o *opener) strictly(err error) error {
 
 // secured reports whether the connection is encrypted.
 func (c *client) secured() bool {
-	_, ok := c.conn.Conn.(*tls.Conn)
+	_, ok := c.tlsState()
 	return ok
+}
+
+func (c *client) tlsState() (tls.ConnectionState, bool) {
+	conn, ok := c.conn.Conn.(*tls.Conn)
+	if !ok {
+		return tls.ConnectionState{}, false
+	}
+	return conn.ConnectionState(), true
 }
 
 // scan looks once for octets beyond ASCII, in the header section and anywhere. What cannot be

@@ -46,7 +46,7 @@ func TestUnreached(t *testing.T) {
 
 func TestReconnectDelay(t *testing.T) {
 	b := newBench(t, nil)
-	r := newRelay("k", "example.com")
+	r := newRelay(&Relay{Name: "out"}, "k", "example.com")
 	r.opts, r.limits = defaultRelay, Limits{ReconnDelayRoute: time.Hour}.withDefaults()
 	r.targets = []target{{addr: addr1}}
 	b.mu.Lock()

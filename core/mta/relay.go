@@ -2,6 +2,7 @@ package mta
 
 import (
 	"cmp"
+	"container/list"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,6 +30,7 @@ type target struct {
 // relay is a destination: the tasks that wait for it, and its sessions.
 type relay struct {
 	key, domain string
+	wire        string // key of the relays that can use the same connections
 	opts        *Relay
 	limits      Limits
 	tasks       []*task
@@ -38,7 +40,10 @@ type relay struct {
 	freeing     int        // sessions that are about to look for their next task
 	woken       int        // sessions that were idle and have not taken their task
 	idle        []*session // the last became idle last
+	seats       []seat     // where it waits for a connection of others to end or to have no more work
 	connectors  map[netip.Addr]*counter
+	soon        *place              // the one of whose connections it counts on
+	apart       map[netip.Addr]bool // servers to which it needs connections of its own
 	nextSource  int
 
 	targets   []target
@@ -56,8 +61,9 @@ type relay struct {
 	watcher *time.Timer // looks after that
 }
 
-func newRelay(key, domain string) *relay {
-	return &relay{key: key, domain: domain, connectors: make(map[netip.Addr]*counter), failed: make(map[netip.Addr]bool)}
+func newRelay(opts *Relay, key, domain string) *relay {
+	return &relay{key: key, domain: domain, wire: opts.key(""), connectors: make(map[netip.Addr]*counter),
+		failed: make(map[netip.Addr]bool), apart: make(map[netip.Addr]bool)}
 }
 
 // dispatch finds sessions for waiting tasks. The caller holds the lock.
@@ -67,35 +73,57 @@ func (m *MTA) dispatch(r *relay) {
 	}
 	for len(r.idle) > 0 && len(r.tasks) > r.woken {
 		s := r.idle[len(r.idle)-1]
-		r.idle = r.idle[:len(r.idle)-1]
+		s.unpark()
 		r.woken++
-		s.wake <- struct{}{} // has room for one, and only those in idle are woken
+		s.wake <- struct{}{} // has room for one, and only those that are parked are woken
 	}
+	lines, full := m.connect(r)
+	r.wait(lines)
+	if len(lines) == 0 && r.soon != nil {
+		r.soon.soon--
+		r.soon = nil
+	}
+	for _, c := range full {
+		m.makeRoom(c)
+	}
+	m.drop(r)
+}
+
+// connect gives a relay the sessions that it is worth. If it has none and has to wait for the
+// end of others it gives the lines to wait in, and the counters that are full.
+func (m *MTA) connect(r *relay) (lines []*list.List, full []*counter) {
 	for r.wantsSession() {
 		if time.Since(r.resolved) > targetLife {
 			m.resolve(r)
-			return
+			return nil, nil
 		}
 		c := m.choose(r)
 		switch {
+		case c.spare != nil:
+			m.hand(c.spare, r)
+		case c.soon != nil && r.conns == 0:
+			if r.soon == nil {
+				r.soon = c.soon
+				r.soon.soon++
+			}
+			return c.lines, nil
 		case c.route != nil:
 			m.start(r, c)
-		case r.conns > 0:
-			m.watch(r) // the sessions that there are have to do
-			return
-		case c.busy:
-			m.blocked[r] = true
-			return
+		case r.conns > 0: // the sessions that there are have to do
+			m.watch(r)
+			return nil, nil
+		case len(c.full) > 0:
+			return c.lines, c.full
 		case !c.at.IsZero():
 			m.later(r, c.at)
-			return
+			return c.lines, nil
 		default:
 			m.failAll(r, c.reason)
-			return
+			return nil, nil
 		}
 	}
 	m.watch(r)
-	m.drop(r)
+	return nil, nil
 }
 
 // watch adds a session when those of a relay take no work for a while: a slow server or a
@@ -124,7 +152,7 @@ func (m *MTA) watch(r *relay) {
 func (m *MTA) drop(r *relay) {
 	if len(r.tasks) == 0 && r.conns == 0 && !r.resolving && m.relays[r.key] == r {
 		delete(m.relays, r.key)
-		delete(m.blocked, r)
+		r.wait(nil)
 	}
 }
 
@@ -160,38 +188,59 @@ type choice struct {
 	target target
 	source netip.Addr
 	route  *route
-	busy   bool      // a limit is reached
-	at     time.Time // a delay ends
+	spare  *session     // a connection of another relay that is there
+	soon   *place       // or that soon is
+	full   []*counter   // limits that are reached
+	lines  []*list.List // where to wait
+	at     time.Time    // a delay ends
 	reason fate
+}
+
+// found reports whether there is a way, or will be one.
+func (c *choice) found() bool {
+	return c.spare != nil || c.route != nil || len(c.full) > 0 || !c.at.IsZero()
 }
 
 // choose takes the best preference with a usable route, there the route with the fewest
 // connections. A worse preference is not used because a better one is merely busy.
 func (m *MTA) choose(r *relay) choice {
 	now := time.Now()
-	l := &r.limits
-	base := []bound{{&r.counter, l.MaxConnPerRelay, l.ConnDelayRelay},
-		{peek(m.domains, r.limitDomain()), l.MaxConnPerDomain, l.ConnDelayDomain}}
 	c := choice{reason: r.lastFate}
 	if c.reason.status == 0 {
 		c.reason = unreachable("No valid route to destination")
 	}
-	if ok, busy, at := check(now, base...); !ok {
-		c.busy, c.at = busy, at
+	ok, full, at := check(now, m.base(r, true)...)
+	if full != nil {
+		c.full, c.lines = []*counter{full}, []*list.List{&full.waiting}
 		return c
 	}
 	for i := 0; i < len(r.targets); i++ {
 		t := r.targets[i]
 		m.consider(r, t, now, &c)
-		if end := i+1 == len(r.targets) || r.targets[i+1].pref != t.pref; end && (c.route != nil || c.busy || !c.at.IsZero()) {
+		if end := i+1 == len(r.targets) || r.targets[i+1].pref != t.pref; end && c.found() {
 			break
 		}
 	}
-	if c.route != nil {
-		c.busy, c.at = false, time.Time{}
+	switch {
+	case c.spare != nil, c.soon != nil: // no new connection
+	case !ok:
+		c.route, c.at = nil, at
+	case c.route != nil:
 		r.nextSource++
 	}
 	return c
+}
+
+// base gives the limits of a relay wherever it connects to, with those in time for a new
+// connection.
+func (m *MTA) base(r *relay, fresh bool) []bound {
+	l := &r.limits
+	b := []bound{{&r.counter, l.MaxConnPerRelay, l.ConnDelayRelay},
+		{peek(m.domains, r.limitDomain()), l.MaxConnPerDomain, l.ConnDelayDomain}}
+	if !fresh {
+		b[0].delay, b[1].delay = 0, 0
+	}
+	return b
 }
 
 // consider looks at one target and keeps it in c when it is better than what is there.
@@ -208,7 +257,14 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 		}
 		return
 	}
-	ok, busy, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute},
+	if c.spare == nil {
+		c.spare = m.spareFor(r, t)
+	}
+	if c.soon == nil && m.soon(r, t) {
+		c.soon = m.placeFor(placeKey{r.wire, t.addr})
+		c.lines = append(c.lines, &c.soon.waiting)
+	}
+	ok, full, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute},
 		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost},
 		bound{peek(m.sources, source), l.MaxConnPerSource, l.ConnDelaySource},
 		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector})
@@ -216,14 +272,17 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 		ok, at = false, again
 	}
 	switch {
-	case busy:
-		c.busy = true
+	case full != nil:
+		c.full, c.lines = append(c.full, full), append(c.lines, &full.waiting)
 	case !ok:
 		if c.at.IsZero() || at.Before(c.at) {
 			c.at = at
 		}
 	case c.route == nil || rt.conns < c.route.conns:
 		c.target, c.source, c.route = t, source, rt
+	}
+	if !ok && r.shares(t.addr) {
+		c.lines = append(c.lines, &m.placeFor(placeKey{r.wire, t.addr}).waiting)
 	}
 }
 

@@ -36,6 +36,7 @@ func (m *MTA) resolve(r *relay) {
 		}
 		r.targets, r.resolved, r.lastFate = targets, time.Now(), fate{}
 		clear(r.failed)
+		clear(r.apart)
 		m.dispatch(r)
 	})
 }

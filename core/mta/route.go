@@ -14,39 +14,6 @@ const (
 	penaltyMax  = time.Hour
 )
 
-// counter counts connections of something that is limited.
-type counter struct {
-	conns int
-	last  time.Time // when the last one began
-}
-
-func (c *counter) begin(now time.Time) { c.conns++; c.last = now }
-
-// bound is a limit that a new connection must keep.
-type bound struct {
-	counter *counter
-	max     int
-	delay   time.Duration
-}
-
-// check says whether another connection may begin now; if not, whether one has to end
-// first (busy) or when it may be tried again.
-func check(now time.Time, bounds ...bound) (ok, busy bool, at time.Time) {
-	ok = true
-	for _, b := range bounds {
-		if b.counter.conns >= b.max {
-			return false, true, time.Time{}
-		}
-		if next := b.counter.last.Add(b.delay); b.delay > 0 && now.Before(next) {
-			ok = false
-			if next.After(at) {
-				at = next
-			}
-		}
-	}
-	return ok, false, at
-}
-
 type routeKey struct{ source, dest netip.Addr }
 
 // route is a pair of addresses.
@@ -138,15 +105,6 @@ func peek[K comparable, V any](all map[K]*V, k K) *V {
 	return new(V)
 }
 
-func counterFor[K comparable](all map[K]*counter, k K) *counter {
-	c := all[k]
-	if c == nil {
-		c = &counter{}
-		all[k] = c
-	}
-	return c
-}
-
 // disable takes a route out of use after a failure.
 func (m *MTA) disable(rt *route) {
 	rt.errors++
@@ -183,23 +141,28 @@ func (m *MTA) sweep(now time.Time) {
 	}
 	m.swept = now
 	for k, rt := range m.routes {
-		if rt.conns == 0 && rt.disabled.IsZero() && now.Sub(rt.lastUsed) > penaltyMax {
+		if rt.unused(now) && rt.disabled.IsZero() && now.Sub(rt.lastUsed) > penaltyMax {
 			delete(m.routes, k)
 		}
 	}
 	for k, h := range m.hosts {
-		if h.conns == 0 && now.Sub(h.last) > penaltyMax {
+		if h.unused(now) {
 			delete(m.hosts, k)
 		}
 	}
 	for k, c := range m.sources {
-		if c.conns == 0 && now.Sub(c.last) > penaltyMax {
+		if c.unused(now) {
 			delete(m.sources, k)
 		}
 	}
 	for k, c := range m.domains {
-		if c.conns == 0 && now.Sub(c.last) > penaltyMax {
+		if c.unused(now) {
 			delete(m.domains, k)
+		}
+	}
+	for k, p := range m.places {
+		if p.users == 0 && p.waiting.Len() == 0 {
+			delete(m.places, k)
 		}
 	}
 	for k, d := range m.denied {

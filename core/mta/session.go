@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -25,9 +24,17 @@ type session struct {
 	opts   *Relay
 	limits Limits
 	choice choice
-	counts []*counter
+	counts []*counter // those of the connection, then from shared on those of its relay
 	tr     *trace.Trace
 	wake   chan struct{}
+
+	at       *place
+	parked   []seat // where it is found while it waits for work
+	moved    bool   // to another relay, for which it is to be looked at
+	joined   target // the server as that relay knows it
+	leaving  bool   // it was woken to end, because its place is wanted
+	verified bool   // the certificate was
+	turn     int    // transactions for this relay in a row
 
 	rcptMost  int // recipients of a transaction that the server takes; 0: not known
 	origin    origin
@@ -45,13 +52,23 @@ func (m *MTA) start(r *relay, c choice) {
 	c.route = m.routeFor(routeKey{c.source, c.target.addr})
 	s := &session{m: m, r: r, opts: r.opts, limits: r.limits, choice: c, tr: m.cfg.Log.NewTrace(), wake: make(chan struct{}, 1)}
 	s.tr.Of, s.tr.Remote = trace.MTA, c.target.addr
-	s.counts = []*counter{&r.counter, &c.route.counter, &m.hostFor(c.target.addr).counter,
-		counterFor(m.sources, c.source), counterFor(r.connectors, c.source), counterFor(m.domains, r.limitDomain())}
+	s.counts = append([]*counter{&c.route.counter, &m.hostFor(c.target.addr).counter, counterFor(m.sources, c.source)},
+		m.ownCounts(r, c.source)...)
+	s.at = m.placeFor(placeKey{r.wire, c.target.addr})
+	s.at.users++
 	for _, n := range s.counts {
 		n.begin(time.Now())
 	}
 	r.connecting++
 	m.wg.Go(s.run)
+}
+
+// shared is the number of counters in session.counts that stay when it moves to another relay.
+const shared = 3
+
+// ownCounts gives the counters of a relay's connection from a source that are the relay's.
+func (m *MTA) ownCounts(r *relay, source netip.Addr) []*counter {
+	return []*counter{&r.counter, counterFor(r.connectors, source), counterFor(m.domains, r.limitDomain())}
 }
 
 // run is the life of a session.
@@ -99,8 +116,12 @@ func (s *session) end() {
 	m, r := s.m, s.r
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s.at.users--
 	for _, n := range s.counts {
 		n.conns--
+		if s.leaving {
+			n.leaving--
+		}
 	}
 	s.choice.route.ended = time.Now()
 	s.free(false)
@@ -111,12 +132,11 @@ func (s *session) end() {
 	} else {
 		r.connecting--
 	}
-	m.dispatch(r)
-	blocked := slices.Collect(maps.Keys(m.blocked))
-	clear(m.blocked)
-	for _, b := range blocked {
-		m.dispatch(b)
+	for _, n := range s.counts {
+		m.freed(n)
 	}
+	m.lookAgain(s.at)
+	m.dispatch(r)
 }
 
 // open connects and brings the connection to the point of taking mail. When TLS was only
@@ -135,7 +155,8 @@ func (s *session) open() (peer, error) {
 		return nil, strictError{errNotValidated}
 	}
 	p, err := s.try(&o, s.dial)
-	required, _, _ := o.demand()
+	required, verified, _ := o.demand()
+	s.verified = verified
 	switch {
 	case err == nil || s.m.ctx.Err() != nil:
 	case o.smtps && means.fallback && !o.secure:

@@ -149,7 +149,7 @@ func (m *MTA) Relays() []RelayInfo {
 		switch {
 		case r.resolving:
 			i.Waiting = "mx"
-		case m.blocked[r]:
+		case len(r.seats) > 0:
 			i.Waiting = "limits"
 		}
 		out = append(out, i)

@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"slices"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
@@ -59,8 +58,10 @@ func (s *session) free(on bool) {
 	if s.freeing != on {
 		if s.freeing = on; on {
 			s.r.freeing++
+			s.at.freeing++
 		} else {
 			s.r.freeing--
+			s.at.freeing--
 		}
 	}
 }
@@ -99,33 +100,54 @@ func (s *session) next(p peer, wait bool) *transaction {
 	if wait && s.sent > 0 && s.limits.TransactionDelay > 0 && !s.sleep(s.limits.TransactionDelay) {
 		return nil
 	}
-	m, r := s.m, s.r
+	m := s.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.free(false)
 	if !wait {
-		if !s.usable(1) || len(r.tasks) == 0 {
+		if !s.usable(1) || len(s.r.tasks) == 0 || s.turn+1 >= turnShared && s.yields() {
 			return nil
 		}
 		return s.take()
 	}
 	for idleSince := time.Now(); s.usable(0); {
-		if len(r.tasks) > 0 {
-			tx := s.take()
-			if s.sent == 0 {
-				m.dispatch(r) // now that the server takes mail there may be more sessions
-			}
-			return tx
+		if s.moved && !s.fits(p) {
+			return nil
+		}
+		switch other := s.nextRelay(); {
+		case other != nil && (s.turn >= turnShared || len(s.r.tasks) == 0):
+			s.turnTo(other)
+			continue
+		case len(s.r.tasks) > 0 && (s.turn < turnOther || !s.wanted()):
+			return s.begin()
+		case s.wanted():
+			s.leave()
+			return nil
 		}
 		keep := s.limits.SessionKeepalive
-		if len(r.idle) > 0 {
+		if s.at.spare.Len() > 0 {
 			keep = min(keep, surplusWait)
 		}
-		if !s.idle(time.Until(idleSince.Add(keep))) {
+		if !s.idle(time.Until(idleSince.Add(keep))) || s.leaving {
 			return nil
 		}
 	}
 	return nil
+}
+
+// yields reports whether another relay is to have the connection next.
+func (s *session) yields() bool {
+	return s.nextRelay() != nil || s.turn+1 >= turnOther && s.wanted()
+}
+
+// begin takes a task. The caller holds the lock.
+func (s *session) begin() *transaction {
+	tx := s.take()
+	if s.sent == 0 {
+		s.m.dispatch(s.r) // now that the server takes mail there may be more sessions
+	}
+	s.m.lookAgain(s.at)
+	return tx
 }
 
 func (r *relay) take() *transaction {
@@ -138,8 +160,8 @@ func (r *relay) take() *transaction {
 
 // idle waits for a task. The caller holds the lock, which is given up meanwhile.
 func (s *session) idle(d time.Duration) (woken bool) {
-	m, r := s.m, s.r
-	r.idle = append(r.idle, s)
+	m := s.m
+	s.park()
 	m.mu.Unlock()
 	t := time.NewTimer(d)
 	select {
@@ -151,16 +173,17 @@ func (s *session) idle(d time.Duration) (woken bool) {
 	}
 	t.Stop()
 	m.mu.Lock()
-	if i := slices.Index(r.idle, s); i >= 0 {
-		r.idle = slices.Delete(r.idle, i, i+1)
-	} else {
-		if !woken {
-			<-s.wake // it was sent together with what ended the wait
-			woken = true
-		}
-		r.woken--
+	if len(s.parked) > 0 {
+		s.unpark()
+		return false
 	}
-	return woken
+	if !woken {
+		<-s.wake // it was sent together with what ended the wait
+	}
+	if !s.leaving {
+		s.r.woken--
+	}
+	return true
 }
 
 func (s *session) sleep(d time.Duration) bool {
@@ -180,6 +203,7 @@ func (s *session) sleep(d time.Duration) bool {
 func (s *session) settle(p peer, tx *transaction, err error) {
 	first := s.sent == 0
 	s.sent++
+	s.turn++
 	s.count(tx)
 	again := tx.again(p.closed(), err, first)
 	s.report(tx, tx.fates)
