@@ -71,7 +71,7 @@ func defaults(env Environment) *Config {
 		MTALimits: []MTALimits{{
 			MaxConnPerHost: 10, MaxConnPerRoute: 5, MaxConnPerSource: 100,
 			MaxConnPerConnector: 20, MaxConnPerRelay: 100, MaxConnPerDomain: 100,
-			SessionMailMax:   1000,
+			SessionMailMax: 1000, StartConn: 5,
 			SessionKeepalive: 10 * time.Second, MaxFailuresPerSession: 25,
 			TaskHiwat: 50, TaskLowat: 30, TaskRelease: 10,
 		}},

@@ -304,6 +304,10 @@ func (c *checker) checkMTALimit(d *directive) {
 			l.Family = o.name
 			continue
 		}
+		if o.name == prefer {
+			l.Prefer = o.arg.text
+			continue
+		}
 		n := c.count(o.arg)
 		if p := l.number(o.name); p != nil {
 			*p = n
@@ -332,6 +336,12 @@ func (l *MTALimits) number(name string) *int {
 		return &l.SessionMailMax
 	case "max-failures-per-session":
 		return &l.MaxFailuresPerSession
+	case "start-conn":
+		return &l.StartConn
+	case "max-mail-per-minute-per-host":
+		return &l.MailPerMinuteHost
+	case "max-mail-per-minute-per-domain":
+		return &l.MailPerMinuteDomain
 	case "task-hiwat":
 		return &l.TaskHiwat
 	case "task-lowat":

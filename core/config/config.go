@@ -112,6 +112,10 @@ type MTALimits struct {
 	TransactionDelay      time.Duration
 	SessionKeepalive      time.Duration
 	MaxFailuresPerSession int
+	StartConn             int
+	MailPerMinuteHost     int    // 0: no limit
+	MailPerMinuteDomain   int    // 0: no limit
+	Prefer                string // "", "inet4" or "inet6"
 	TaskHiwat             int
 	TaskLowat             int
 	TaskRelease           int

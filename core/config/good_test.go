@@ -72,7 +72,7 @@ func TestDefaults(t *testing.T) {
 	equal(t, "mta", cfg.MTALimits, []MTALimits{{
 		MaxConnPerHost: 10, MaxConnPerRoute: 5, MaxConnPerSource: 100, MaxConnPerConnector: 20,
 		MaxConnPerRelay: 100, MaxConnPerDomain: 100,
-		SessionMailMax: 1000, SessionKeepalive: 10 * time.Second,
+		SessionMailMax: 1000, StartConn: 5, SessionKeepalive: 10 * time.Second,
 		MaxFailuresPerSession: 25, TaskHiwat: 50, TaskLowat: 30, TaskRelease: 10,
 	}})
 	equal(t, "action", cfg.Actions, []Action{{
@@ -186,7 +186,8 @@ mta limit max-conn-per-host 4 conn-delay-host 1 conn-delay-source 2 conn-delay-c
 	conn-delay-relay 4 conn-delay-domain 5 reconn-delay-route 6 session-mail-max 7 \
 	session-transaction-delay 8 session-keepalive 9 max-failures-per-session 10 \
 	task-hiwat 11 task-lowat 12 task-release 13 max-conn-per-route 14 max-conn-per-source 15 \
-	max-conn-per-connector 16 max-conn-per-relay 17
+	max-conn-per-connector 16 max-conn-per-relay 17 start-conn 18 prefer inet6 \
+	max-mail-per-minute-per-host 19 max-mail-per-minute-per-domain 20
 `+rule)
 	second := func(n int) time.Duration { return time.Duration(n) * time.Second }
 	equal(t, "number", len(cfg.MTALimits), 2)
@@ -197,7 +198,7 @@ mta limit max-conn-per-host 4 conn-delay-host 1 conn-delay-source 2 conn-delay-c
 		ConnDelayConnector: second(3), ConnDelayRelay: second(4), ConnDelayDomain: second(5),
 		ReconnDelayRoute: second(6), SessionMailMax: 7, TransactionDelay: second(8),
 		SessionKeepalive: second(9), MaxFailuresPerSession: 10, TaskHiwat: 11, TaskLowat: 12,
-		TaskRelease: 13,
+		TaskRelease: 13, StartConn: 18, Prefer: "inet6", MailPerMinuteHost: 19, MailPerMinuteDomain: 20,
 	})
 	one := cfg.MTALimits[1]
 	equal(t, "domain", one.Domain, "example.org")

@@ -50,6 +50,7 @@ const (
 	dane      = "dane"
 	sts       = "sts"
 	tlsPolicy = "tls-policy"
+	prefer    = "prefer"
 )
 
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
@@ -67,8 +68,9 @@ var (
 		"conn-delay-route", "conn-delay-source", "max-conn-per-connector",
 		"max-conn-per-domain", "max-conn-per-host", "max-conn-per-relay",
 		"max-conn-per-route", "max-conn-per-source", "max-failures-per-session",
+		"max-mail-per-minute-per-domain", "max-mail-per-minute-per-host",
 		"reconn-delay-route", "session-keepalive", "session-mail-max",
-		"session-transaction-delay", "task-hiwat", "task-lowat", "task-release",
+		"session-transaction-delay", "start-conn", "task-hiwat", "task-lowat", "task-release",
 	}
 	bounceWords  = []string{"max-return-size", "return-full"}
 	bounceLimits = []string{"max-per-domain", "max-per-sender", "max-total"}
@@ -83,7 +85,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, tlsReport, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, tlsReport, prefer, orTrusted, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, tlsReportWords, dheModes, tableTypes, queueCompressions,
 	} {

@@ -206,17 +206,20 @@ func (p *parser) parseMTA(d *directive) {
 	}
 }
 
-// mtaLimits parses the limits, among which the address family can stand.
+// mtaLimits parses the limits, among which the address family can stand, alone or as the one to prefer.
 func (p *parser) mtaLimits(d *directive) {
 	for !p.failed && p.tok.kind != tNewline && p.tok.kind != tEOF {
 		o := option{pos: p.tok.pos, name: p.tok.text}
 		switch {
 		case p.keyword("inet4"), p.keyword("inet6"):
+		case p.tok.kind == tString && p.tok.text == prefer:
+			p.advance()
+			o.arg = word{pos: p.tok.pos, text: p.oneOf("inet4", "inet6")}
 		case p.tok.kind == tString && contains(mtaLimits, p.tok.text):
 			p.advance()
 			o.arg = p.num("a number after \"" + o.name + "\"")
 		default:
-			p.unexpected("the name of a limit", append([]string{"inet4", "inet6"}, mtaLimits...)...)
+			p.unexpected("the name of a limit", append([]string{"inet4", "inet6", prefer}, mtaLimits...)...)
 		}
 		if !p.failed {
 			d.options = append(d.options, o)

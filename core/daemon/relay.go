@@ -155,7 +155,8 @@ func limits(l *config.MTALimits) mta.Limits {
 		MaxConnPerDomain: l.MaxConnPerDomain, ConnDelayHost: l.ConnDelayHost, ConnDelayRoute: l.ConnDelayRoute,
 		ConnDelaySource: l.ConnDelaySource, ConnDelayConnector: l.ConnDelayConnector, ConnDelayRelay: l.ConnDelayRelay,
 		ConnDelayDomain: l.ConnDelayDomain, ReconnDelayRoute: l.ReconnDelayRoute, SessionMailMax: l.SessionMailMax, TransactionDelay: l.TransactionDelay,
-		SessionKeepalive: l.SessionKeepalive, MaxFailuresPerSession: l.MaxFailuresPerSession}
+		SessionKeepalive: l.SessionKeepalive, MaxFailuresPerSession: l.MaxFailuresPerSession,
+		StartConn: l.StartConn, MailPerMinuteHost: l.MailPerMinuteHost, MailPerMinuteDomain: l.MailPerMinuteDomain, Prefer: l.Prefer}
 }
 
 // task takes a message that is to be relayed.

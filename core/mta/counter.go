@@ -8,10 +8,15 @@ import (
 // counter counts connections of something that is limited.
 type counter struct {
 	conns   int
-	last    time.Time // when the last one began
-	waiting list.List // of *relay: those that it keeps from connecting, first come, first served
-	spare   list.List // of *session: those of its connections that wait for work
-	leaving int       // connections that end to make room
+	last    time.Time   // when the last one began
+	waiting list.List   // of *relay: those that it keeps from connecting, first come, first served
+	spare   list.List   // of *session: those of its connections that wait for work
+	busy    list.List   // of *session: of a source, those that do something, the longest at one step first
+	pressed *time.Timer // of a source, gives slow connections up
+	leaving int         // connections that end to make room
+	window  float64     // connections that there may be, as far as is known; 0: nothing is
+	shrunk  time.Time   // when it was made smaller
+	rate    rate
 }
 
 func (c *counter) begin(now time.Time) { c.conns++; c.last = now }
@@ -26,6 +31,8 @@ type bound struct {
 	counter *counter
 	max     int
 	delay   time.Duration
+	start   int // of its window, 0 when it has none
+	mails   int // a minute, 0 for any number
 }
 
 // check says whether another connection may begin now; if not, which counter is full or when
@@ -33,8 +40,14 @@ type bound struct {
 func check(now time.Time, bounds ...bound) (ok bool, full *counter, at time.Time) {
 	ok = true
 	for _, b := range bounds {
-		if b.counter.conns >= b.max {
+		if b.counter.conns >= b.max || b.start > 0 && b.counter.conns >= b.counter.width(b.start) {
 			return false, b.counter, time.Time{}
+		}
+		if next := b.counter.rate.ready(b.mails, now); !next.IsZero() {
+			ok = false
+			if next.After(at) {
+				at = next
+			}
 		}
 		if next := b.counter.last.Add(b.delay); b.delay > 0 && now.Before(next) {
 			ok = false
@@ -113,6 +126,8 @@ func (m *MTA) makeRoom(c *counter) {
 		s := c.spare.Front().Value.(*session)
 		s.leave()
 		s.wake <- struct{}{} // has room for one, and only those that are parked are woken
+	} else if c.waiting.Len() > c.leaving && c.busy.Len() > 0 {
+		m.press(c)
 	}
 }
 

@@ -2,7 +2,6 @@ package mta
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/trace"
@@ -25,15 +24,15 @@ type denial struct {
 	fate  fate
 }
 
-// deny notes that the server at addr refused the credentials of a relay, and reports whether
+// deny notes that the server of a route refused the credentials of a relay, and reports whether
 // err means that. As with routes the pause becomes longer each time: servers lock accounts
 // out. The caller holds the lock.
-func (m *MTA) deny(r *relay, addr netip.Addr, err error) bool {
+func (m *MTA) deny(r *relay, key routeKey, err error) bool {
 	var refused authError
 	if !errors.As(err, &refused) {
 		return false
 	}
-	r.failed[addr] = true
+	r.failed[key] = true
 	d := m.denied[r.key]
 	if d == nil {
 		d = &denial{}
@@ -42,7 +41,7 @@ func (m *MTA) deny(r *relay, addr netip.Addr, err error) bool {
 	d.count = min(d.count+1, 16)
 	pause := min(penaltyUnit*time.Duration(d.count*d.count), deniedMax)
 	d.until, d.fate = time.Now().Add(pause), openFate(err)
-	m.cfg.Log.Infof("smtp-out: Credentials refused by %s, not trying them for %s", addr, trace.Delay(pause))
+	m.cfg.Log.Infof("smtp-out: Credentials refused by %s, not trying them for %s", key.dest, trace.Delay(pause))
 	return true
 }
 

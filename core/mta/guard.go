@@ -18,6 +18,7 @@ type Timeouts struct {
 	DataDone    time.Duration // 10 min: the reply to the final dot
 	Transaction time.Duration // 2 h: for all replies of a transaction together
 	Quit        time.Duration // 5 s
+	Slow        time.Duration // 5 s: how long a connection may be at one step before it is given up when others need its place
 	Stall       time.Duration // 3 s: when no session of a relay takes work for so long, it gets another
 }
 
@@ -28,7 +29,7 @@ func (t Timeouts) withDefaults() Timeouts {
 	}{
 		{&t.Connect, 30 * time.Second}, {&t.TLS, time.Minute}, {&t.Command, 5 * time.Minute},
 		{&t.DataInit, 2 * time.Minute}, {&t.DataBlock, 3 * time.Minute},
-		{&t.DataDone, 10 * time.Minute}, {&t.Transaction, 2 * time.Hour}, {&t.Quit, 5 * time.Second}, {&t.Stall, 3 * time.Second},
+		{&t.DataDone, 10 * time.Minute}, {&t.Transaction, 2 * time.Hour}, {&t.Quit, 5 * time.Second}, {&t.Slow, 5 * time.Second}, {&t.Stall, 3 * time.Second},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.def

@@ -169,6 +169,9 @@ func (l *lmtpClient) data(tx *transaction) error {
 		tx.settleTaken(f)
 		return l.reset()
 	}
+	if !tx.bodyMayBegin() {
+		return errSlow
+	}
 	tx.body = true
 	err = tx.msg.Body.chunks(func(p []byte) error {
 		_, err := w.Write(p)

@@ -108,6 +108,10 @@ type Limits struct {
 	TransactionDelay      time.Duration
 	SessionKeepalive      time.Duration
 	MaxFailuresPerSession int
+	StartConn             int    // connections at a time to what nothing is known of
+	MailPerMinuteHost     int    // messages, 0 for any number
+	MailPerMinuteDomain   int    // the same
+	Prefer                string // "", "inet4" or "inet6": the family that comes first
 }
 
 func (l Limits) withDefaults() Limits {
@@ -117,7 +121,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.MaxConnPerHost, 10}, {&l.MaxConnPerRoute, 5}, {&l.MaxConnPerSource, 100},
 		{&l.MaxConnPerConnector, 20}, {&l.MaxConnPerRelay, 100}, {&l.MaxConnPerDomain, 100},
-		{&l.SessionMailMax, 1000}, {&l.MaxFailuresPerSession, 25},
+		{&l.SessionMailMax, 1000}, {&l.MaxFailuresPerSession, 25}, {&l.StartConn, 5},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.def

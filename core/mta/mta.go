@@ -78,7 +78,7 @@ type MTA struct {
 	relays    map[string]*relay
 	routes    map[routeKey]*route
 	hosts     map[netip.Addr]*host
-	sources   map[netip.Addr]*counter
+	sources   map[netip.Addr]*sourceHealth
 	domains   map[string]*counter
 	denied    map[string]*denial // by the key of the relay
 	places    map[placeKey]*place
@@ -101,7 +101,7 @@ func New(cfg Config) *MTA {
 	}
 	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
 		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
-		sources: make(map[netip.Addr]*counter), domains: make(map[string]*counter),
+		sources: make(map[netip.Addr]*sourceHealth), domains: make(map[string]*counter),
 		denied: make(map[string]*denial), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.flushed = sync.NewCond(&m.outMu)

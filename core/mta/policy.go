@@ -126,7 +126,7 @@ func (s *session) lookupPolicy() (p serverPolicy, reason string, err error) {
 	if !s.opts.DANE && !s.opts.STS && !s.opts.Policies || s.opts.URL.scheme() != SMTP || s.opts.NoVerify || notLiteral == nil {
 		return p, "", nil
 	}
-	ctx, cancel := context.WithTimeout(s.m.ctx, policyTime)
+	ctx, cancel := context.WithTimeout(s.ctx, policyTime)
 	defer cancel()
 	if s.opts.Policies && s.r.domain != "" {
 		return s.listed(ctx, t)

@@ -49,11 +49,9 @@ type relay struct {
 	targets   []target
 	resolved  time.Time
 	resolving bool
-	failed    map[netip.Addr]bool // tried since resolved
-	lastFate  fate                // why the last of them failed
-	most      int                 // sessions beyond which the server refused more,
-	mostUntil time.Time           // believed until then
-	policy    string              // of TLS with the server that was used last
+	failed    map[routeKey]bool // tried since resolved
+	lastFate  fate              // why the last of them failed
+	policy    string            // of TLS with the server that was used last
 	timer     *time.Timer
 
 	taken   uint64      // tasks that sessions took
@@ -63,7 +61,7 @@ type relay struct {
 
 func newRelay(opts *Relay, key, domain string) *relay {
 	return &relay{key: key, domain: domain, wire: opts.key(""), connectors: make(map[netip.Addr]*counter),
-		failed: make(map[netip.Addr]bool), apart: make(map[netip.Addr]bool)}
+		failed: make(map[routeKey]bool), apart: make(map[netip.Addr]bool)}
 }
 
 // dispatch finds sessions for waiting tasks. The caller holds the lock.
@@ -164,7 +162,7 @@ func (r *relay) wantsSession() bool {
 		return false
 	case r.conns == 0:
 		return true
-	case r.ready == 0 || r.conns >= r.most && time.Now().Before(r.mostUntil):
+	case r.ready == 0:
 		return false
 	default:
 		return r.conns < 1+r.extra+(waiting+tasksSession-1)/tasksSession
@@ -235,8 +233,8 @@ func (m *MTA) choose(r *relay) choice {
 // connection.
 func (m *MTA) base(r *relay, fresh bool) []bound {
 	l := &r.limits
-	b := []bound{{&r.counter, l.MaxConnPerRelay, l.ConnDelayRelay},
-		{peek(m.domains, r.limitDomain()), l.MaxConnPerDomain, l.ConnDelayDomain}}
+	b := []bound{{&r.counter, l.MaxConnPerRelay, l.ConnDelayRelay, l.StartConn, 0},
+		{peek(m.domains, r.limitDomain()), l.MaxConnPerDomain, l.ConnDelayDomain, l.StartConn, l.MailPerMinuteDomain}}
 	if !fresh {
 		b[0].delay, b[1].delay = 0, 0
 	}
@@ -245,17 +243,27 @@ func (m *MTA) base(r *relay, fresh bool) []bound {
 
 // consider looks at one target and keeps it in c when it is better than what is there.
 func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
-	l := &r.limits
-	source, ok := r.source(t.addr)
-	if !ok || r.failed[t.addr] {
-		return
+	for _, source := range m.sourcesFor(r, t.addr, now) {
+		if m.considerFrom(r, source, t, now, c) {
+			return
+		}
 	}
-	rt := peek(m.routes, routeKey{source, t.addr})
+}
+
+// considerFrom does that for one source, and reports whether that is good enough not to look at
+// the others.
+func (m *MTA) considerFrom(r *relay, source netip.Addr, t target, now time.Time, c *choice) bool {
+	l := &r.limits
+	key := routeKey{source, t.addr}
+	if r.failed[key] {
+		return false
+	}
+	rt := peek(m.routes, key)
 	if !rt.disabled.IsZero() {
 		if r.lastFate.status == 0 {
-			c.reason = unreachable("All routes to destination blocked")
+			c.reason = blocked(rt)
 		}
-		return
+		return false
 	}
 	if c.spare == nil {
 		c.spare = m.spareFor(r, t)
@@ -264,10 +272,10 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 		c.soon = m.placeFor(placeKey{r.wire, t.addr})
 		c.lines = append(c.lines, &c.soon.waiting)
 	}
-	ok, full, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute},
-		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost},
-		bound{peek(m.sources, source), l.MaxConnPerSource, l.ConnDelaySource},
-		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector})
+	ok, full, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute, l.StartConn, 0},
+		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost, l.StartConn, l.MailPerMinuteHost},
+		bound{&peek(m.sources, source).counter, l.MaxConnPerSource, l.ConnDelaySource, 0, 0},
+		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector, 0, 0})
 	if again := rt.ended.Add(l.ReconnDelayRoute); ok && l.ReconnDelayRoute > 0 && now.Before(again) {
 		ok, at = false, again
 	}
@@ -284,17 +292,16 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 	if !ok && r.shares(t.addr) {
 		c.lines = append(c.lines, &m.placeFor(placeKey{r.wire, t.addr}).waiting)
 	}
+	return ok
 }
 
-// source gives the address to connect from, in turns.
-func (r *relay) source(to netip.Addr) (netip.Addr, bool) {
-	all := r.opts.Sources
-	for i := range all {
-		if a := all[(r.nextSource+i)%len(all)].Unmap(); a.Is4() == to.Is4() {
-			return a, true
-		}
+// blocked is the fate of what cannot go over any route, with why the last one is not used.
+func blocked(rt *route) fate {
+	text := "All routes to destination blocked"
+	if rt.why != "" {
+		text = limitText(text + ": " + rt.why)
 	}
-	return netip.Addr{}, len(all) == 0
+	return unreachable(text)
 }
 
 func (r *relay) limitDomain() string {
@@ -330,14 +337,13 @@ func (r *relay) giveBack(t *task) { r.tasks = slices.Insert(r.tasks, 0, t) }
 
 // order puts exchangers in the order in which they are tried, those with the same
 // preference at random (RFC 5321 section 5.1), and gives their addresses.
-func order(list []MXHost, family string) (targets []target) {
+func order(list []MXHost, family, prefer string) (targets []target) {
 	list = slices.Clone(list)
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	slices.SortStableFunc(list, func(a, b MXHost) int { return cmp.Compare(a.Preference, b.Preference) })
 	seen := make(map[netip.Addr]bool)
 	for _, h := range list {
-		for _, a := range h.Addrs {
-			a = a.Unmap()
+		for _, a := range arrange(h.Addrs, prefer != "inet4") {
 			if !a.IsValid() || seen[a] || len(targets) == maxTargets ||
 				family == "inet4" && !a.Is4() || family == "inet6" && a.Is4() {
 				continue
@@ -347,4 +353,26 @@ func order(list []MXHost, family string) (targets []target) {
 		}
 	}
 	return targets
+}
+
+// arrange puts the addresses of a server in the order in which they are tried: the families in
+// turns, https://www.rfc-editor.org/rfc/rfc8305#section-4
+func arrange(addrs []netip.Addr, six bool) []netip.Addr {
+	var of [2][]netip.Addr
+	for _, a := range addrs {
+		if a = a.Unmap(); a.Is4() == six {
+			of[1] = append(of[1], a)
+		} else {
+			of[0] = append(of[0], a)
+		}
+	}
+	var out []netip.Addr
+	for i := range max(len(of[0]), len(of[1])) {
+		for _, list := range of {
+			if i < len(list) {
+				out = append(out, list[i])
+			}
+		}
+	}
+	return out
 }

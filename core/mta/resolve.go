@@ -18,11 +18,11 @@ const resolveTime = 2 * time.Minute
 // resolve looks the destination up in the background. The caller holds the lock.
 func (m *MTA) resolve(r *relay) {
 	r.resolving = true
-	opts, family := r.opts, r.limits.Family
+	opts, limits := r.opts, r.limits
 	m.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(m.ctx, resolveTime)
 		defer cancel()
-		targets, failure := m.targets(ctx, opts, r.domain, family)
+		targets, failure := m.targets(ctx, opts, r.domain, &limits)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		r.resolving = false
@@ -42,20 +42,36 @@ func (m *MTA) resolve(r *relay) {
 }
 
 // targets gives the servers for a relay in the order of trying, or why there are none.
-func (m *MTA) targets(ctx context.Context, opts *Relay, domain, family string) ([]target, fate) {
+func (m *MTA) targets(ctx context.Context, opts *Relay, domain string, l *Limits) ([]target, fate) {
 	list, f := m.servers(ctx, opts, domain)
 	if f.status != 0 {
 		return nil, f
 	}
-	targets := order(list, family)
+	targets := order(list, l.Family, m.prefers(l))
 	switch {
 	case len(targets) > 0:
 		return targets, fate{}
-	case len(order(list, "")) > 0:
+	case len(order(list, "", "")) > 0:
 		return nil, unreachable("Address family mismatch on destination MXs")
 	default:
 		return nil, unreachable("No MX found for destination")
 	}
+}
+
+// prefers gives the family of addresses that comes first: the one that the configuration says, or
+// IPv6 where this host has an address of it that others can answer to.
+func (m *MTA) prefers(l *Limits) string {
+	if l.Prefer != "" {
+		return l.Prefer
+	}
+	if m.cfg.LocalAddrs != nil {
+		for _, a := range m.cfg.LocalAddrs() {
+			if a = a.Unmap(); a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() {
+				return "inet6"
+			}
+		}
+	}
+	return "inet4"
 }
 
 func (m *MTA) servers(ctx context.Context, opts *Relay, domain string) ([]MXHost, fate) {

@@ -23,6 +23,7 @@ type route struct {
 	key      routeKey
 	ready    int // sessions that got to the point of taking mail
 	errors   int
+	why      string // the last thing that the server said against us, for the log
 	penalty  int
 	disabled time.Time // until then; zero: enabled
 	timer    *time.Timer
@@ -41,9 +42,10 @@ const maxMissed = 1000
 // them. The caller holds the lock.
 func (m *MTA) remember(r *relay) {
 	for _, t := range r.targets {
-		source, ok := r.source(t.addr)
-		if rt := m.routes[routeKey{source, t.addr}]; ok && rt != nil && !rt.disabled.IsZero() {
-			rt.remember(r)
+		for _, source := range m.sourcesFor(r, t.addr, time.Now()) {
+			if rt := m.routes[routeKey{source, t.addr}]; rt != nil && !rt.disabled.IsZero() {
+				rt.remember(r)
+			}
 		}
 	}
 }
@@ -115,7 +117,11 @@ func (m *MTA) disable(rt *route) {
 	d := min(penaltyUnit*time.Duration(rt.penalty*rt.penalty), penaltyMax)
 	rt.penalty = min(rt.penalty, 16) // the square is at its maximum by then
 	rt.disabled = time.Now().Add(d)
-	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s", rt.key, trace.Delay(d))
+	why := ""
+	if rt.why != "" {
+		why = ": " + rt.why
+	}
+	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s%s", rt.key, trace.Delay(d), why)
 	rt.timer = time.AfterFunc(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -130,7 +136,7 @@ func (m *MTA) enable(rt *route) {
 	}
 	rt.timer.Stop()
 	rt.disabled = time.Time{}
-	rt.missed = nil
+	rt.missed, rt.why = nil, ""
 	m.cfg.Log.Infof("smtp-out: Enabling route %s", rt.key)
 }
 

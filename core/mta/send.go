@@ -28,6 +28,9 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 	if c.unasked() { // such as the reply to the body, which would be believed
 		return nil, errSequence
 	}
+	if !tx.bodyMayBegin() {
+		return nil, errSlow
+	}
 	tx.body, c.dirty = true, false
 	if err := c.writeBody(&tx.msg.Body); err != nil {
 		return nil, err
@@ -165,7 +168,7 @@ func (x *exchange) reply(n int, r reply) error {
 	case i == -2 && r.class() != 2, i == -1 && r.class() == 3:
 		return errSequence
 	case i == -1 && r.class() != 2:
-		x.refused = &r
+		x.refused, x.tx.unwelcome = &r, true
 	case n == x.total-1:
 		return x.data(r)
 	case i >= 0 && x.refused == nil:

@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,12 @@ type session struct {
 	tr     *trace.Trace
 	wake   chan struct{}
 
+	ctx      context.Context // ends when it is given up
+	cancel   context.CancelFunc
+	since    time.Time     // when its step began
+	turnOf   *list.Element // among the busy ones of its source
+	slow     bool          // it was given up
+	disliked bool          // the server does not take mail from this source
 	at       *place
 	parked   []seat // where it is found while it waits for work
 	moved    bool   // to another relay, for which it is to be looked at
@@ -41,6 +48,7 @@ type session struct {
 	freeing   bool         // it is counted in relay.freeing
 	up        bool         // it got to the point of taking mail
 	sent      int          // transactions
+	taken     int          // of them, those of which the server took something
 	failures  int          // recipients refused in a row
 	rejected  int          // messages refused in a row
 	current   *transaction // for the case of a panic
@@ -52,13 +60,15 @@ func (m *MTA) start(r *relay, c choice) {
 	c.route = m.routeFor(routeKey{c.source, c.target.addr})
 	s := &session{m: m, r: r, opts: r.opts, limits: r.limits, choice: c, tr: m.cfg.Log.NewTrace(), wake: make(chan struct{}, 1)}
 	s.tr.Of, s.tr.Remote = trace.MTA, c.target.addr
-	s.counts = append([]*counter{&c.route.counter, &m.hostFor(c.target.addr).counter, counterFor(m.sources, c.source)},
+	s.counts = append([]*counter{&c.route.counter, &m.hostFor(c.target.addr).counter, &m.sourceFor(c.source).counter},
 		m.ownCounts(r, c.source)...)
 	s.at = m.placeFor(placeKey{r.wire, c.target.addr})
 	s.at.users++
+	s.context()
 	for _, n := range s.counts {
 		n.begin(time.Now())
 	}
+	s.step(time.Now())
 	r.connecting++
 	m.wg.Go(s.run)
 }
@@ -80,7 +90,7 @@ func (s *session) run() {
 		s.failed(err)
 		return
 	}
-	stop := context.AfterFunc(s.m.ctx, p.close)
+	stop := context.AfterFunc(s.ctx, p.close)
 	defer stop()
 	s.ready()
 	if reason, err := s.loop(p); err != nil {
@@ -117,6 +127,8 @@ func (s *session) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.at.users--
+	s.rest()
+	s.cancel()
 	for _, n := range s.counts {
 		n.conns--
 		if s.leaving {
@@ -158,7 +170,7 @@ func (s *session) open() (peer, error) {
 	required, verified, _ := o.demand()
 	s.verified = verified
 	switch {
-	case err == nil || s.m.ctx.Err() != nil:
+	case err == nil || s.ctx.Err() != nil:
 	case o.smtps && means.fallback && !o.secure:
 		s.tr.Infof("smtp-out: no TLS from the first byte, trying STARTTLS: %s", ioText(err))
 		s.withoutSMTPS(true)
@@ -199,7 +211,7 @@ func (s *session) try(o *opener, dial func(netip.AddrPort) (net.Conn, error)) (p
 	if o.helo == "" {
 		o.helo = s.helo(conn)
 	}
-	return o.open(s.m.ctx, conn)
+	return o.open(s.ctx, conn)
 }
 
 // withoutSMTPS reports whether the server was found not to have TLS from the first byte,
@@ -217,7 +229,7 @@ func (s *session) withoutSMTPS(note bool) bool {
 // dial finds the name of the server while it connects, and logs both.
 func (s *session) dial(to netip.AddrPort) (net.Conn, error) {
 	named := make(chan string, 1)
-	go func() { named <- s.m.name(s.m.ctx, to.Addr()) }()
+	go func() { named <- s.m.name(s.ctx, to.Addr()) }()
 	type dialed struct {
 		conn net.Conn
 		err  error
@@ -241,7 +253,7 @@ func (s *session) dial(to netip.AddrPort) (net.Conn, error) {
 }
 
 func (s *session) connect(to netip.AddrPort) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(s.m.ctx, s.m.times.Connect)
+	ctx, cancel := context.WithTimeout(s.ctx, s.m.times.Connect)
 	defer cancel()
 	return s.m.cfg.Dialer.Dial(ctx, s.choice.source, to)
 }
@@ -283,32 +295,41 @@ func (s *session) helo(conn net.Conn) string {
 
 // failed notes that this server could not be used; the next one is tried.
 func (s *session) failed(err error) {
-	s.tr.Infof("mta error reason=%s", unquoted(ioText(err)))
 	m, r := s.m, s.r
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if s.slow {
+		err = errSlow
+	}
+	s.tr.Infof("mta error reason=%s", unquoted(ioText(err)))
 	if m.ctx.Err() != nil {
 		return
 	}
 	r.lastFate = openFate(err)
-	if m.deny(r, s.choice.target.addr, err) {
+	if m.deny(r, s.choice.route.key, err) {
 		return
 	}
 	if errors.As(err, new(strictError)) {
-		r.failed[s.choice.target.addr] = true
+		r.failed[s.choice.route.key] = true
 		return
 	}
 	if r.ready > 0 && s.choice.route.ready > 0 {
 		// It takes mail over other connections: it only has enough of them.
-		r.most, r.mostUntil = r.ready, time.Now().Add(targetLife)
+		s.enough(r.lastFate.text, s.choice.route.ready)
 		return
 	}
-	r.failed[s.choice.target.addr] = true
+	r.failed[s.choice.route.key] = true
 	var demanded *policyError
 	if errors.As(err, &demanded) {
 		return // others who demand less may use the route
 	}
+	if r.lastFate.said >= 400 && r.lastFate.blamesSource(s.origin.source) && m.otherSource(r, s.choice, r.lastFate.text) {
+		return
+	}
 	if s.choice.route.ready == 0 { // another relay may be using it well
+		if s.enough("", 0); r.lastFate.said >= 400 {
+			s.choice.route.why = r.lastFate.text
+		}
 		m.disable(s.choice.route)
 	}
 }

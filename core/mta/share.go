@@ -54,6 +54,7 @@ func (m *MTA) placeFor(k placeKey) *place {
 // park notes a session that waits for work wherever somebody could look for it. The caller
 // holds the lock.
 func (s *session) park() {
+	s.rest()
 	s.parked = append(s.parked, seat{&s.at.spare, s.at.spare.PushBack(s)})
 	for _, c := range s.counts {
 		s.parked = append(s.parked, seat{&c.spare, c.spare.PushBack(s)})
@@ -79,7 +80,7 @@ func (m *MTA) spareFor(r *relay, t target) *session {
 		return nil
 	}
 	for e := p.spare.Back(); e != nil; e = e.Prev() {
-		if s := e.Value.(*session); s.r != r && s.within(r) {
+		if s := e.Value.(*session); s.r != r && !r.failed[s.choice.route.key] && s.within(r) {
 			return s
 		}
 	}
@@ -101,7 +102,7 @@ func (m *MTA) soon(r *relay, t target) bool {
 
 // shares reports whether the relay takes connections of others to a server.
 func (r *relay) shares(a netip.Addr) bool {
-	return r.domain != "" && !r.opts.Strict && !r.apart[a] && !r.failed[a]
+	return r.domain != "" && !r.opts.Strict && !r.apart[a]
 }
 
 // within reports whether the limits of r let it have this connection, which is there already.
@@ -133,7 +134,7 @@ func (s *session) turnTo(r *relay) {
 func (s *session) nextRelay() *relay {
 	for e := s.at.waiting.Front(); e != nil; e = e.Next() {
 		r := e.Value.(*relay)
-		if r == s.r || len(r.tasks) <= r.woken+r.freeing || !r.shares(s.choice.target.addr) || !s.within(r) {
+		if r == s.r || len(r.tasks) <= r.woken+r.freeing || !r.shares(s.choice.target.addr) || r.failed[s.choice.route.key] || !s.within(r) {
 			continue
 		}
 		if ok, _, _ := check(time.Now(), s.m.base(r, false)...); ok {

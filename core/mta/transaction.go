@@ -2,6 +2,7 @@ package mta
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/godwit-mta/godwit/core/envelope"
 )
@@ -23,6 +24,7 @@ type fate struct {
 	text   string
 	class  uint8
 	code   uint16
+	said   int // the reply code, 0 when it was none
 
 	unreached bool // no server was asked
 }
@@ -35,6 +37,9 @@ type transaction struct {
 	later    []int  // recipients that are to follow in another transaction
 	begun    bool   // the commands were written
 	body     bool   // the body was begun: from here on the message may have arrived
+
+	unwelcome bool // MAIL was refused
+	stage     atomic.Int32
 }
 
 func newTransaction(t *task) *transaction {
@@ -43,7 +48,7 @@ func newTransaction(t *task) *transaction {
 
 // verdict turns a refusing reply into a fate.
 func verdict(r reply) fate {
-	f := fate{status: envelope.TempFail, text: r.text()}
+	f := fate{status: envelope.TempFail, text: r.text(), said: r.code}
 	if r.class() == 5 {
 		f.status = envelope.PermFail
 	}
@@ -52,7 +57,7 @@ func verdict(r reply) fate {
 }
 
 func delivered(r reply) fate {
-	f := fate{status: envelope.Delivered, text: r.text()}
+	f := fate{status: envelope.Delivered, text: r.text(), said: r.code}
 	f.class, f.code = r.enhanced()
 	return f
 }

@@ -17,7 +17,9 @@ const (
 func (s *session) loop(p peer) (string, error) {
 	tx := s.next(p, true)
 	for tx != nil {
+		s.m.mu.Lock()
 		s.current = tx
+		s.m.mu.Unlock()
 		following, err := p.send(tx, s.sender, func() *transaction {
 			s.following = s.next(p, false)
 			return s.following
@@ -30,7 +32,9 @@ func (s *session) loop(p peer) (string, error) {
 			s.m.mu.Unlock()
 		}
 		s.settle(p, tx, err)
+		s.m.mu.Lock()
 		s.current = nil
+		s.m.mu.Unlock()
 		if err != nil || p.closed() != nil {
 			if following != nil {
 				s.returnTask(following.task)
@@ -76,6 +80,9 @@ func (s *session) returnTask(t *task) {
 
 // take takes a task, or as much of it as the server takes at once. The caller holds the lock.
 func (s *session) take() *transaction {
+	now := time.Now()
+	s.step(now)
+	s.spend(now)
 	tx := s.r.take()
 	if most := s.rcptMost; most > 0 && len(tx.rcpts) > most {
 		s.r.giveBack(&task{msg: tx.msg, rcpts: tx.rcpts[most:], tries: tx.tries})
@@ -87,7 +94,7 @@ func (s *session) take() *transaction {
 // usable reports whether another transaction may begin on this connection. One that is under
 // way counts already.
 func (s *session) usable(begun int) bool {
-	return !s.m.stopping && !s.m.paused && s.sent+begun < s.limits.SessionMailMax &&
+	return !s.m.stopping && !s.m.paused && !s.disliked && s.sent+begun < s.limits.SessionMailMax &&
 		s.failures < s.limits.MaxFailuresPerSession && s.rejected < maxRejected
 }
 
@@ -105,7 +112,7 @@ func (s *session) next(p peer, wait bool) *transaction {
 	defer m.mu.Unlock()
 	s.free(false)
 	if !wait {
-		if !s.usable(1) || len(s.r.tasks) == 0 || s.turn+1 >= turnShared && s.yields() {
+		if !s.usable(1) || len(s.r.tasks) == 0 || !s.turnAt(time.Now()).IsZero() || s.turn+1 >= turnShared && s.yields() {
 			return nil
 		}
 		return s.take()
@@ -114,11 +121,12 @@ func (s *session) next(p peer, wait bool) *transaction {
 		if s.moved && !s.fits(p) {
 			return nil
 		}
+		at := s.turnAt(time.Now())
 		switch other := s.nextRelay(); {
 		case other != nil && (s.turn >= turnShared || len(s.r.tasks) == 0):
 			s.turnTo(other)
 			continue
-		case len(s.r.tasks) > 0 && (s.turn < turnOther || !s.wanted()):
+		case len(s.r.tasks) > 0 && at.IsZero() && (s.turn < turnOther || !s.wanted()):
 			return s.begin()
 		case s.wanted():
 			s.leave()
@@ -128,7 +136,12 @@ func (s *session) next(p peer, wait bool) *transaction {
 		if s.at.spare.Len() > 0 {
 			keep = min(keep, surplusWait)
 		}
-		if !s.idle(time.Until(idleSince.Add(keep))) || s.leaving {
+		until := idleSince.Add(keep)
+		waits := len(s.r.tasks) > 0 && at.Before(until) // for the rate to let the next one go
+		if waits {
+			until = at
+		}
+		if woken := s.idle(time.Until(until)); s.leaving || !woken && (!waits || s.m.stopping) {
 			return nil
 		}
 	}
@@ -206,12 +219,20 @@ func (s *session) settle(p peer, tx *transaction, err error) {
 	s.turn++
 	s.count(tx)
 	again := tx.again(p.closed(), err, first)
+	s.m.mu.Lock()
+	if others := s.judge(tx); len(others) > 0 {
+		if again == nil {
+			again = &task{msg: tx.msg, tries: tx.tries + 1}
+		}
+		again.rcpts = append(again.rcpts, others...)
+	}
+	s.m.mu.Unlock()
 	s.report(tx, tx.fates)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if err != nil && first && !tx.body && s.m.ctx.Err() == nil {
 		s.r.lastFate = lost(err)
-		s.r.failed[s.choice.target.addr] = true
+		s.r.failed[s.choice.route.key] = true
 		s.m.disable(s.choice.route)
 	}
 	if again != nil {
