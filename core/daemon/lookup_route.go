@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -206,10 +207,7 @@ func (q *routing) host(ctx context.Context, req *routeRequest) (string, error) {
 	if q.relay.HostTable == "" {
 		return q.relay.Host, nil
 	}
-	url, found, err := q.tables.Fetch(ctx, q.relay.HostTable, table.RelayHost)
-	if err == nil && found && req.Retry > 0 && url == q.relay.turns.get(turn{req.Message, req.Retry - 1}) {
-		url, found, err = q.tables.Fetch(ctx, q.relay.HostTable, table.RelayHost)
-	}
+	url, found, err := q.next(ctx, req)
 	if err == nil && !found {
 		err = errors.New("it is empty")
 	}
@@ -218,6 +216,52 @@ func (q *routing) host(ctx context.Context, req *routeRequest) (string, error) {
 	}
 	q.relay.turns.note(turn{req.Message, req.Retry}, url)
 	return url, nil
+}
+
+// mostHosts is how many entries of a list are looked at for one that takes mail.
+const mostHosts = 64
+
+// next gives the next URL of a list that is not to be avoided nor was tried the last time: the
+// one to probe, if it is in the list. If there is none it gives another.
+func (q *routing) next(ctx context.Context, req *routeRequest) (url string, found bool, err error) {
+	last := ""
+	if req.Retry > 0 {
+		last = q.relay.turns.get(turn{req.Message, req.Retry - 1})
+	}
+	tries, best, worth := 2, "", 0
+	if len(req.Avoid) > 0 || req.Probe != "" {
+		tries = mostHosts
+	}
+	for range tries {
+		url, found, err := q.tables.Fetch(ctx, q.relay.HostTable, table.RelayHost)
+		if err != nil || !found {
+			return url, found, err
+		}
+		if n := valueOf(url, last, req); n > worth {
+			best, worth = url, n
+		}
+		if worth == 4 || worth == 3 && req.Probe == "" {
+			break
+		}
+	}
+	return best, true, nil
+}
+
+// valueOf says how much a host of a list is worth trying.
+func valueOf(url, last string, req *routeRequest) int {
+	name := url
+	if u, err := mta.ParseURL(url); err == nil {
+		name = u.String()
+	}
+	switch {
+	case name == req.Probe && req.Probe != "":
+		return 4
+	case slices.Contains(req.Avoid, name):
+		return 1
+	case url == last:
+		return 2
+	}
+	return 3
 }
 
 // domain gives the URL for a domain: that of the domain, of a wildcard for a domain above

@@ -338,6 +338,10 @@ type routeRequest struct {
 	// Local are this host's addresses, when the action has names for them and leaves it to
 	// the system to choose one.
 	Local []netip.Addr
+	// Avoid are hosts of the list that do not take mail, Probe is one to try; as mta.URL gives
+	// them.
+	Avoid []string
+	Probe string
 }
 
 // routeReply has a route for each domain, otherwise one. Error is about all.

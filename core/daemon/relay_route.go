@@ -16,6 +16,7 @@ import (
 type relayAction struct {
 	*mta.Relay
 	asks    bool // its tables are in lookup
+	listed  bool // it has a list of hosts
 	domains bool // by domain
 	sources bool // it sends from addresses of a table
 	names   bool // it has names for its addresses
@@ -24,7 +25,7 @@ type relayAction struct {
 // newRelayAction tells what has to be asked for. Addresses written in smtpd.conf are known
 // already when nothing else is.
 func newRelayAction(r *mta.Relay, o *config.Relay) *relayAction {
-	return &relayAction{Relay: r, domains: o.DomainTable != "", sources: o.Src != "", names: o.HeloSrc != "",
+	return &relayAction{Relay: r, listed: o.HostTable != "", domains: o.DomainTable != "", sources: o.Src != "", names: o.HeloSrc != "",
 		asks: o.HostTable+o.DomainTable+o.Auth+o.HeloSrc+r.URL.Key() != "" || o.Src != "" && len(r.Sources) == 0}
 }
 
@@ -45,6 +46,9 @@ func (r *relayer) route(cfg *relaySettings, a *relayAction, t *relayTask) {
 	}
 	if a.names && !a.sources {
 		req.Local = cfg.local[:min(len(cfg.local), mostSources)]
+	}
+	if a.listed {
+		req.Avoid, req.Probe = r.mta.Ailing(a.Name)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), routeWait)
 	defer cancel()
@@ -69,8 +73,33 @@ func (r *relayer) route(cfg *relaySettings, a *relayAction, t *relayTask) {
 			r.refuse(a.Relay, &part, why)
 			continue
 		}
+		if a.listed {
+			opts.Elsewhere = func(ctx context.Context) (*mta.Relay, bool) { return r.elsewhere(ctx, cfg, a) }
+		}
 		r.submit(cfg, opts, &part)
 	}
+}
+
+// elsewhere gives the options for another host of the list of an action, when those that are known
+// not to take mail are left out.
+func (r *relayer) elsewhere(ctx context.Context, cfg *relaySettings, a *relayAction) (*mta.Relay, bool) {
+	ctx, cancel := context.WithTimeout(ctx, routeWait)
+	defer cancel()
+	req := routeRequest{Generation: cfg.generation, Action: a.Name}
+	req.Avoid, req.Probe = r.mta.Ailing(a.Name)
+	if a.names && !a.sources {
+		req.Local = cfg.local[:min(len(cfg.local), mostSources)]
+	}
+	var reply routeReply
+	if err := r.d.m.peers[Lookup].Call(ctx, kindRoute, &req, &reply); err != nil || reply.Error != "" || len(reply.Routes) != 1 {
+		return nil, false // the mail waits for another attempt, which tells why
+	}
+	opts, why := a.routed(&reply.Routes[0], reply.Sources)
+	if why != "" || slices.Contains(req.Avoid, opts.URL.String()) {
+		return nil, false
+	}
+	opts.Elsewhere = func(ctx context.Context) (*mta.Relay, bool) { return r.elsewhere(ctx, cfg, a) }
+	return opts, true
 }
 
 // routeGroup is what goes to one place.

@@ -1,6 +1,7 @@
 package mta
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
@@ -85,6 +86,9 @@ type Relay struct {
 	Backup       bool         // only exchangers that are better than this host
 	BackupMX     string       // the name of this host among them, "" is its name
 	Limits       Limits
+	// Elsewhere gives the options for another host of the list that URL is of, if there is one
+	// that can be tried; nil when URL is of no list. It may take its time.
+	Elsewhere func(context.Context) (*Relay, bool)
 }
 
 // Limits are the limits of mta limit. What is zero is the default, except that delays

@@ -81,6 +81,7 @@ type MTA struct {
 	sources   map[netip.Addr]*sourceHealth
 	domains   map[string]*counter
 	denied    map[string]*denial // by the key of the relay
+	ailing    map[ailingKey]*ailment
 	places    map[placeKey]*place
 	stats     map[string]HostStat
 	lastRoute int
@@ -102,7 +103,7 @@ func New(cfg Config) *MTA {
 	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
 		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
 		sources: make(map[netip.Addr]*sourceHealth), domains: make(map[string]*counter),
-		denied: make(map[string]*denial), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
+		denied: make(map[string]*denial), ailing: make(map[ailingKey]*ailment), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.flushed = sync.NewCond(&m.outMu)
 	return m
@@ -168,6 +169,22 @@ func (m *MTA) refuse(msg *Message, opts *Relay, f fate) {
 
 // enqueue adds tasks to a relay and lets it work. The caller holds the lock.
 func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipient) {
+	m.relayFor(opts, domain, func(r *relay) {
+		rcpts, others := split(rcpts)
+		for len(rcpts) > 0 || len(others) > 0 {
+			if len(rcpts) == 0 {
+				rcpts, others = others, nil
+			}
+			n := min(len(rcpts), maxRecipients)
+			r.tasks = append(r.tasks, &task{msg: msg, rcpts: rcpts[:n:n]})
+			rcpts = rcpts[n:]
+		}
+	})
+}
+
+// relayFor lets add give tasks to a relay, a new one if need be, and lets it work. The caller
+// holds the lock.
+func (m *MTA) relayFor(opts *Relay, domain string, add func(*relay)) {
 	k := opts.key(domain)
 	r := m.relays[k]
 	if r == nil {
@@ -175,15 +192,7 @@ func (m *MTA) enqueue(opts *Relay, domain string, msg *Message, rcpts []Recipien
 		m.relays[k] = r
 	}
 	r.opts, r.limits = opts, opts.Limits.withDefaults() // the latest configuration counts
-	rcpts, others := split(rcpts)
-	for len(rcpts) > 0 || len(others) > 0 {
-		if len(rcpts) == 0 {
-			rcpts, others = others, nil
-		}
-		n := min(len(rcpts), maxRecipients)
-		r.tasks = append(r.tasks, &task{msg: msg, rcpts: rcpts[:n:n]})
-		rcpts = rcpts[n:]
-	}
+	add(r)
 	if f, denied := m.isDenied(r); denied {
 		m.failAll(r, f)
 		return

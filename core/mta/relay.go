@@ -317,19 +317,28 @@ func unreachable(text string) fate {
 
 // failAll gives f to every waiting task. The caller holds the lock.
 func (m *MTA) failAll(r *relay, f fate) {
-	tasks := r.tasks
 	f.unreached = f.status == envelope.TempFail
 	m.remember(r)
+	if f.unreached {
+		m.ail(r)
+	}
+	m.moveOn(r, f)
+	tasks := r.tasks
 	r.tasks, r.lastFate = nil, fate{}
 	clear(r.failed)
 	r.resolved = time.Time{}
-	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: r.limitDomain()}
-	for _, t := range tasks {
-		fates := slices.Repeat([]fate{f}, len(t.rcpts))
-		m.conclude(o, r.opts.sender(t.msg.Sender), t.msg, t.rcpts, fates)
-	}
+	m.failTasks(r.opts, r.limitDomain(), tasks, f)
 	m.note(r, f.text)
 	m.drop(r)
+}
+
+// failTasks gives f to all recipients of tasks. The caller holds the lock.
+func (m *MTA) failTasks(opts *Relay, name string, tasks []*task, f fate) {
+	o := origin{tr: m.cfg.Log.NewTrace(), source: "-", relay: name}
+	for _, t := range tasks {
+		fates := slices.Repeat([]fate{f}, len(t.rcpts))
+		m.conclude(o, opts.sender(t.msg.Sender), t.msg, t.rcpts, fates)
+	}
 }
 
 // giveBack puts a task in front of the others. The caller holds the lock.

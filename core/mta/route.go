@@ -176,6 +176,11 @@ func (m *MTA) sweep(now time.Time) {
 			delete(m.denied, k)
 		}
 	}
+	for k, a := range m.ailing {
+		if now.Sub(a.until) > penaltyMax {
+			delete(m.ailing, k)
+		}
+	}
 	for k, s := range m.stats {
 		if now.Sub(s.When) > hostStatLife {
 			delete(m.stats, k)

@@ -376,4 +376,5 @@ func (s *session) ready() {
 	s.choice.route.ready++
 	s.choice.route.penalty = max(0, s.choice.route.penalty-1)
 	delete(s.m.denied, s.r.key)
+	s.m.recovered(s.opts)
 }

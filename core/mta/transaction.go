@@ -16,6 +16,7 @@ type task struct {
 	msg   *Message
 	rcpts []Recipient
 	tries int // how often it was given back without a result
+	moves int // to other hosts of a list
 }
 
 // fate is what became of one recipient of a transaction.
