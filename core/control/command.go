@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,9 @@ func commands() []command {
 		{"pause envelope all", PauseEnvelope},
 		{"pause mda", PauseMDA},
 		{"pause mta", PauseMTA},
+		{"pause mta from <address>", BlockMTA},
+		{"pause mta from <address> for <domain>", BlockMTA},
+		{"pause mta for <domain>", BlockMTA},
 		{"pause smtp", PauseSMTP},
 		{"queue action <evpid> <name>", QueueAction},
 		{"queue action <msgid> <name>", QueueAction},
@@ -36,6 +40,9 @@ func commands() []command {
 		{"resume envelope all", ResumeEnvelope},
 		{"resume mda", ResumeMDA},
 		{"resume mta", ResumeMTA},
+		{"resume mta from <address>", UnblockMTA},
+		{"resume mta from <address> for <domain>", UnblockMTA},
+		{"resume mta for <domain>", UnblockMTA},
 		{"resume route <routeid>", ResumeRoute},
 		{"resume smtp", ResumeSMTP},
 		{"show envelope <evpid>", ShowEnvelope},
@@ -43,6 +50,7 @@ func commands() []command {
 		{"show hoststats", ShowHostStats},
 		{"show message <evpid>", ShowMessage},
 		{"show message <msgid>", ShowMessage},
+		{"show mta paused", ShowBlocks},
 		{"show queue", ShowQueue},
 		{"show queue <msgid>", ShowQueue},
 		{"show relays", ShowRelays},
@@ -155,6 +163,9 @@ func means(word, arg string) bool {
 	case "<routeid>":
 		_, err := strconv.ParseUint(arg, 10, 64)
 		return err == nil
+	case "<address>":
+		_, err := netip.ParseAddr(arg)
+		return err == nil
 	}
 	if word[0] == '<' {
 		return arg != "" && len(arg) <= MaxName
@@ -185,6 +196,10 @@ func (r *Request) set(word, arg string) (err error) {
 			return ErrTraceClient
 		}
 		r.Client = arg
+	case "<address>":
+		r.Source = arg
+	case "<domain>":
+		r.Domain = arg
 	case "<name>", "<string>", "<file>", "<directory>":
 		r.Name = arg
 	}

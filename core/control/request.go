@@ -48,6 +48,9 @@ const (
 	UpdateTable                   // nothing; Name
 	Reload                        // nothing
 	Stop                          // nothing
+	BlockMTA                      // nothing; Source and Domain, at least one
+	UnblockMTA                    // the same
+	ShowBlocks                    // Text
 	Enqueue                       // a descriptor on which the server speaks SMTP
 	Encrypt                       // asked of nobody: smtpctl does it itself; Name, may be empty
 	EncryptScram                  // the same
@@ -67,6 +70,9 @@ type Request struct {
 	// Client is whose sessions are traced: a session, an address, a network, or "local"; at most
 	// MaxName octets.
 	Client string
+
+	Source string // an address
+	Domain string
 }
 
 // ErrTraceClient is said of a client that cannot be traced.
@@ -77,7 +83,8 @@ const MaxName = 1024
 
 // Check refuses a request that no smtpctl sends.
 func (r *Request) Check() bool {
-	return r.Op > 0 && r.Op < ops && !r.Op.Alone() && r.First <= r.Last && len(r.Name) <= MaxName && len(r.Client) <= MaxName
+	return r.Op > 0 && r.Op < ops && !r.Op.Alone() && r.First <= r.Last && len(r.Name) <= MaxName && len(r.Client) <= MaxName &&
+		len(r.Source) <= MaxName && len(r.Domain) <= MaxName
 }
 
 // Alone reports whether smtpctl carries the operation out without the daemon.

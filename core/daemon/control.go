@@ -206,7 +206,7 @@ func (c *controlRole) pass(ctx context.Context, r *ipc.Request, req *adminReques
 	to := c.m.peers[Queue]
 	switch req.Op {
 	case control.PauseSMTP, control.ResumeSMTP, control.ShowHosts, control.ShowHostStats, control.ShowRelays,
-		control.ShowRoutes, control.ResumeRoute, control.Enqueue:
+		control.ShowRoutes, control.ResumeRoute, control.BlockMTA, control.UnblockMTA, control.ShowBlocks, control.Enqueue:
 		to = c.m.peers[Dispatcher]
 	case control.UpdateTable:
 		to = c.m.peers[Lookup]

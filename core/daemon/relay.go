@@ -249,20 +249,55 @@ func (r *relayer) admin(req *ipc.Request, q *adminRequest) {
 		lines = texts(r.mta.Relays())
 	case control.ShowRoutes:
 		lines = texts(r.mta.Routes())
+	case control.ShowBlocks:
+		lines = texts(r.mta.Blocks())
 	case control.ResumeRoute:
 		missed, ok := r.mta.ResumeRoute(int(q.Route))
-		if len(missed) > 0 {
-			if err := r.d.m.peers[Queue].Send(kindReached, &reached{missed}); err != nil {
-				r.d.m.log.Warnf("relay: what waits for route %d keeps its time: %v", q.Route, err)
-			}
-		}
+		r.reached(missed)
 		done(req, ok)
+		return
+	case control.BlockMTA, control.UnblockMTA:
+		r.block(req, q)
 		return
 	default:
 		req.Fail(fmt.Errorf("dispatcher: request %d", q.Op))
 		return
 	}
 	req.Reply(&control.Text{Text: strings.Join(lines, "")})
+}
+
+// block pauses or resumes relaying from an address, to a domain, or both.
+func (r *relayer) block(req *ipc.Request, q *adminRequest) {
+	b := mta.Block{Domain: q.Domain}
+	if q.Source != "" {
+		a, err := netip.ParseAddr(q.Source)
+		if err != nil {
+			req.Fail(err)
+			return
+		}
+		b.Source = a
+	}
+	if b == (mta.Block{}) {
+		req.Fail(errAlready)
+		return
+	}
+	if q.Op == control.BlockMTA {
+		done(req, r.mta.Block(b))
+		return
+	}
+	missed, ok := r.mta.Unblock(b)
+	r.reached(missed)
+	done(req, ok)
+}
+
+// reached tells the queue that it can try these destinations again.
+func (r *relayer) reached(missed []mta.Destination) {
+	if len(missed) == 0 {
+		return
+	}
+	if err := r.d.m.peers[Queue].Send(kindReached, &reached{missed}); err != nil {
+		r.d.m.log.Warnf("relay: what waits for %d destinations keeps its time: %v", len(missed), err)
+	}
 }
 
 func texts[T fmt.Stringer](list []T) []string {

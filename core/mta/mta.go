@@ -82,6 +82,7 @@ type MTA struct {
 	domains   map[string]*counter
 	denied    map[string]*denial // by the key of the relay
 	ailing    map[ailingKey]*ailment
+	blocks    map[Block]map[Destination]bool // with what was not tried because of it
 	places    map[placeKey]*place
 	stats     map[string]HostStat
 	lastRoute int
@@ -103,7 +104,7 @@ func New(cfg Config) *MTA {
 	m := &MTA{cfg: cfg, times: cfg.Timeouts.withDefaults(), stop: make(chan struct{}),
 		relays: make(map[string]*relay), routes: make(map[routeKey]*route), hosts: make(map[netip.Addr]*host),
 		sources: make(map[netip.Addr]*sourceHealth), domains: make(map[string]*counter),
-		denied: make(map[string]*denial), ailing: make(map[ailingKey]*ailment), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
+		denied: make(map[string]*denial), ailing: make(map[ailingKey]*ailment), blocks: make(map[Block]map[Destination]bool), places: make(map[placeKey]*place), stats: make(map[string]HostStat)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.flushed = sync.NewCond(&m.outMu)
 	return m

@@ -258,6 +258,12 @@ func (m *MTA) considerFrom(r *relay, source netip.Addr, t target, now time.Time,
 	if r.failed[key] {
 		return false
 	}
+	if b, is := m.isBlocked(source, r.limitDomain()); is {
+		if r.lastFate.status == 0 {
+			c.reason = unreachable("Relaying is paused: " + b.String())
+		}
+		return false
+	}
 	rt := peek(m.routes, key)
 	if !rt.disabled.IsZero() {
 		if r.lastFate.status == 0 {
@@ -319,6 +325,7 @@ func unreachable(text string) fate {
 func (m *MTA) failAll(r *relay, f fate) {
 	f.unreached = f.status == envelope.TempFail
 	m.remember(r)
+	m.missBlocked(r)
 	if f.unreached {
 		m.ail(r)
 	}

@@ -70,6 +70,9 @@ func (m *MTA) start(r *relay, c choice) {
 	}
 	s.step(time.Now())
 	r.connecting++
+	if s.tr.Traces(trace.MTA) {
+		s.tr.Tracef(trace.MTA, "mta: %s: connecting for %s over route %s, to %s", s.tr.SID(), r.opts.describe(r.domain), c.route.key, c.target.host)
+	}
 	m.wg.Go(s.run)
 }
 

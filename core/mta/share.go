@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/godwit-mta/godwit/core/trace"
 )
 
 // Domains that have the same mail hosts share the connections to them: one that has no more
@@ -137,6 +139,9 @@ func (s *session) nextRelay() *relay {
 		if r == s.r || len(r.tasks) <= r.woken+r.freeing || !r.shares(s.choice.target.addr) || r.failed[s.choice.route.key] || !s.within(r) {
 			continue
 		}
+		if _, is := s.m.isBlocked(s.choice.source, r.limitDomain()); is {
+			continue
+		}
 		if ok, _, _ := check(time.Now(), s.m.base(r, false)...); ok {
 			return r
 		}
@@ -148,6 +153,9 @@ func (s *session) nextRelay() *relay {
 // counters in which that had a place. The caller holds the lock.
 func (s *session) move(r *relay) (old *relay, left []*counter) {
 	old, left = s.r, s.counts[shared:]
+	if s.tr.Traces(trace.MTA) {
+		s.tr.Tracef(trace.MTA, "mta: %s: the connection of %s is now for %s", s.tr.SID(), old.opts.describe(old.domain), r.opts.describe(r.domain))
+	}
 	for _, c := range left {
 		c.conns--
 	}

@@ -94,6 +94,9 @@ func (s *session) take() *transaction {
 // usable reports whether another transaction may begin on this connection. One that is under
 // way counts already.
 func (s *session) usable(begun int) bool {
+	if _, is := s.m.isBlocked(s.choice.source, s.r.limitDomain()); is {
+		return false
+	}
 	return !s.m.stopping && !s.m.paused && !s.disliked && s.sent+begun < s.limits.SessionMailMax &&
 		s.failures < s.limits.MaxFailuresPerSession && s.rejected < maxRejected
 }
