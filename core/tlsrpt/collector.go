@@ -154,8 +154,11 @@ func (c *collection) text() []byte {
 	return []byte(strings.Join(lines, ""))
 }
 
-// maxKept is the largest file that is read, in octets.
-const maxKept = 4 * maxOctets
+// Bounds on what is read of a file: its size in octets, and sessions of one policy and day.
+const (
+	maxKept     = 4 * maxOctets
+	maxSessions = 1 << 30
+)
 
 // parseKept gives back what text made. What is not right is left out, and the bounds hold.
 func parseKept(text []byte) *collection {
@@ -169,7 +172,7 @@ func parseKept(text []byte) *collection {
 			continue
 		}
 		for _, t := range k.Tallies {
-			if t == nil {
+			if t == nil || t.Good > maxSessions || t.Bad > maxSessions {
 				continue
 			}
 			if t.Good > 0 {

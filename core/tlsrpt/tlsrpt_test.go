@@ -452,6 +452,14 @@ func TestReporter(t *testing.T) {
 	if got := <-sent; got != "tls@us.example tls@flaky.example 2026-11-25 1/0" {
 		t.Error(got)
 	}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) { // for that of which nobody wants to know
+		r.mu.Lock()
+		n := r.all.domains()
+		r.mu.Unlock()
+		if n == 1 {
+			break
+		}
+	}
 	r.Close()
 	left := parseKept(mustLoad(t, dir))
 	if len(sent) != 0 || left.domains() != 1 || left.days["2026-11-26"]["a.example"][0].Good != 1 {
