@@ -41,11 +41,11 @@ func All() []Mutant {
 	all := len(ids)
 `},
 		{Name: "reply before the commit", File: "core/daemon/session_data.go", Kill: true, Role: "queue",
-			Old: "\tif err := s.d.m.peers[Queue].Call(ctx, kindCommit, req, &reply); err != nil {\n",
+			Old: "\tif err := s.d.m.peers[Queue].CallWithin(10*lookupWait, kindCommit, req, &reply); err != nil {\n",
 			New: `	early := *req
 	early.Body = append([]byte(nil), req.Body...)
-	go func() { _ = s.d.m.peers[Queue].Call(context.Background(), kindCommit, &early, new(commitReply)) }()
-	if err := ctx.Err(); err != nil {
+	go func() { _ = s.d.m.peers[Queue].CallWithin(10*lookupWait, kindCommit, &early, new(commitReply)) }()
+	if err := error(nil); err != nil {
 `},
 		{Name: "envelope removed before its delivery", File: "core/daemon/queue_local.go", Kill: true, Role: "agent",
 			Old: "\treq.Body, req.Size = bytes, body.Size\n",
