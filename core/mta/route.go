@@ -121,7 +121,7 @@ func (m *MTA) disable(rt *route) {
 	if rt.why != "" {
 		why = ": " + rt.why
 	}
-	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s%s", rt.key, trace.Delay(d), why)
+	m.cfg.Log.Infof("smtp-out: Disabling route %s for %s%s", rt.key, trace.Delay(d), unquoted(why))
 	rt.timer = time.AfterFunc(d, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()

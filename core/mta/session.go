@@ -175,13 +175,13 @@ func (s *session) open() (peer, error) {
 	switch {
 	case err == nil || s.ctx.Err() != nil:
 	case o.smtps && means.fallback && !o.secure:
-		s.tr.Infof("smtp-out: no TLS from the first byte, trying STARTTLS: %s", ioText(err))
+		s.tr.Infof("smtp-out: no TLS from the first byte, trying STARTTLS: %s", unquoted(ioText(err)))
 		s.withoutSMTPS(true)
 		o.smtps = false
 		p, err = s.try(&o, s.dial)
 	case errors.Is(err, errHandshake) && !required:
 		s.tr.Infof("mta closing reason=tls-failure")
-		s.tr.Infof("smtp-out: opportunistic TLS failed, downgrading to plain: %v", err)
+		s.tr.Infof("smtp-out: opportunistic TLS failed, downgrading to plain: %s", unquoted(ioText(err)))
 		o.noTLS = true
 		p, err = s.try(&o, s.connect)
 	}

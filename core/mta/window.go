@@ -64,7 +64,7 @@ func (s *session) enough(why string, most int) {
 		c.shrink(s.limits.StartConn, 0, now)
 	}
 	if w, less := s.counts[0].shrink(s.limits.StartConn, most, now); less && why != "" {
-		s.m.cfg.Log.Infof("smtp-out: Fewer connections over route %s: %d, because of: %s", s.choice.route.key, w, why)
+		s.m.cfg.Log.Infof("smtp-out: Fewer connections over route %s: %d, because of: %s", s.choice.route.key, w, unquoted(why))
 	}
 }
 
@@ -141,7 +141,7 @@ func (m *MTA) otherSource(r *relay, c choice, why string) bool {
 	m.disable(c.route)
 	h := m.sourceFor(c.source)
 	if h.disliked(c.target.addr, time.Now()) {
-		m.cfg.Log.Infof("smtp-out: Sending less from %s, which several servers refuse: %s", c.source, why)
+		m.cfg.Log.Infof("smtp-out: Sending less from %s, which several servers refuse: %s", c.source, unquoted(why))
 	}
 	for _, a := range r.opts.Sources {
 		rt := peek(m.routes, routeKey{a.Unmap(), c.target.addr})
