@@ -336,6 +336,36 @@ match from any for any action "out"
 	}
 }
 
+// A server of a list that is dead is passed over: its mail does not wait for another attempt.
+func TestRelayDeadHost(t *testing.T) {
+	alive := startHop(t, &hop{}, nil, false)
+	dead := fmt.Sprintf("smtp://127.0.0.2:%d", alive.port) // where it does not listen
+	l := startWith(t, map[string]string{"hosts": fmt.Sprintf("%s\nsmtp://127.0.0.1:%d\n", dead, alive.port)}, localConf+`
+table hosts "DIR/hosts"
+action "out" relay host <hosts>
+match from any for any action "out"
+`)
+	for i := range 6 {
+		l.mustSend("joe@example.net", []string{fmt.Sprintf("%d@a.example", i)}, "Subject: x\r\n\r\n")
+	}
+	for i := range 6 {
+		l.log.wait(t, 0, fmt.Sprintf(`mta delivery .* to=<%d@a.example> .* result="Ok"`, i))
+	}
+	l.log.wait(t, 0, fmt.Sprintf(`smtp-out: Passing over smtp://\[127.0.0.2\]:%d for 15s`, alive.port))
+	if got := alive.take(); len(got) != 6 {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestHostsToAvoid(t *testing.T) {
+	req := &routeRequest{Avoid: []string{"smtp://b.example"}, Probe: "smtp://c.example"}
+	for url, want := range map[string]int{"C.example": 4, "smtp://a.example": 3, "smtp://last.example": 2, "b.example": 1} {
+		if got := valueOf(url, "smtp://last.example", req); got != want {
+			t.Errorf("%s: %d, want %d", url, got, want)
+		}
+	}
+}
+
 // relayProgram is a table program in the language of sh. It answers for every domain but slow.example.
 const relayProgram = `#!/bin/sh
 while IFS='|' read -r verb version time name request service id key; do

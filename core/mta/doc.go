@@ -7,6 +7,13 @@
 // over it fail. A session is one connection; a relay has as many as its waiting messages
 // are worth and the limits allow, and a connection is used again for as long as there is work.
 //
+// Domains with the same mail hosts share their connections: one without work goes to the next
+// relay with the same options that has the server, if the policy of that relay is kept with it, and
+// ends at once when a relay that cannot use it waits for its place (see share.go). How many
+// connections there may be within the limits follows what servers say (window.go); those that
+// hang do not take all places of a source address (slow.go); source addresses that a server does
+// not like (sources.go) and hosts of a list that are dead (health.go) are passed over.
+//
 // Pauses are made after failures only. OpenSMTPD waits between two connections to a server
 // that accepts everything, which holds a relay to some fifteen messages a second.
 //
