@@ -136,7 +136,7 @@ func (s *session) turnTo(r *relay) {
 func (s *session) nextRelay() *relay {
 	for e := s.at.waiting.Front(); e != nil; e = e.Next() {
 		r := e.Value.(*relay)
-		if r == s.r || len(r.tasks) <= r.woken+r.freeing || !r.shares(s.choice.target.addr) || r.failed[s.choice.route.key] || !s.within(r) {
+		if r == s.r || len(r.tasks) <= r.woken+r.freeing || r.targetAt(s.choice.target.addr) < 0 || !r.shares(s.choice.target.addr) || r.failed[s.choice.route.key] || !s.within(r) {
 			continue
 		}
 		if _, is := s.m.isBlocked(s.choice.source, r.limitDomain()); is {
@@ -147,6 +147,11 @@ func (s *session) nextRelay() *relay {
 		}
 	}
 	return nil
+}
+
+// targetAt gives the number of the target with an address, -1 when there is none.
+func (r *relay) targetAt(a netip.Addr) int {
+	return slices.IndexFunc(r.targets, func(t target) bool { return t.addr == a })
 }
 
 // move makes the session one of another relay and gives the one that it was of, with the
@@ -167,7 +172,7 @@ func (s *session) move(r *relay) (old *relay, left []*counter) {
 		c.conns++
 	}
 	r.ready++
-	if i := slices.IndexFunc(r.targets, func(t target) bool { return t.addr == s.choice.target.addr }); i >= 0 {
+	if i := r.targetAt(s.choice.target.addr); i >= 0 {
 		s.joined = r.targets[i]
 	}
 	return old, left

@@ -43,15 +43,18 @@ func (m *MTA) giveUpSlow(c *counter) (again time.Duration) {
 	var slowest *session
 	for e := c.busy.Front(); e != nil; e = e.Next() {
 		s := e.Value.(*session)
+		if s.leaving {
+			continue
+		}
 		if d := m.times.Slow - now.Sub(s.since); d > 0 {
 			again = d
 			break
 		}
-		if slow++; slowest == nil && !s.leaving && s.stoppable() {
+		if slow++; slowest == nil && s.stoppable() {
 			slowest = s
 		}
 	}
-	if slow*2 <= c.conns || slowest == nil {
+	if slow*2 <= c.conns-c.leaving || slowest == nil {
 		return again
 	}
 	slowest.leave()

@@ -178,6 +178,7 @@ func (r *relay) take() *transaction {
 func (s *session) idle(d time.Duration) (woken bool) {
 	m := s.m
 	s.park()
+	m.lookAgain(s.at) // who counted on it and may not have it
 	m.mu.Unlock()
 	t := time.NewTimer(d)
 	select {
