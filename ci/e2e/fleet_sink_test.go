@@ -146,8 +146,11 @@ func refusals(behaviour int) map[string]string {
 }
 
 func (f *fleet) serve(c net.Conn, addr string, behaviour int) {
-	f.count(addr, 1)
-	once := sync.OnceFunc(func() { f.count(addr, -1) })
+	once := func() {}
+	if behaviour != dripReplies { // which notices only seconds later that the client has gone
+		f.count(addr, 1)
+		once = sync.OnceFunc(func() { f.count(addr, -1) })
+	}
 	defer once()
 	defer c.Close()
 	switch {
