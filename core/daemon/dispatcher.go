@@ -207,13 +207,16 @@ func (d *dispatcherRole) accept(s *dispatcherSettings, l *listener) {
 // manySessions are so many that their memory counts for more than the collector's work.
 const manySessions = 1000
 
-// thrift lets the garbage take half as much memory as usual while there are many sessions. What
-// they use is there for as long as the collector has no reason to run, which is for minutes when they
+// thriftyPercent is what garbage may take then, of the memory that is in use.
+const thriftyPercent = 35
+
+// thrift lets the garbage take less memory than usual while there are many sessions. What they
+// left is there for as long as the collector has no reason to run, which is for minutes when they
 // are idle.
 func (d *dispatcherRole) thrift(sessions int64) {
 	switch thrifty := d.thrifty.Load(); {
 	case !thrifty && sessions >= manySessions && d.thrifty.CompareAndSwap(false, true):
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(thriftyPercent)
 	case thrifty && sessions < manySessions/2 && d.thrifty.CompareAndSwap(true, false):
 		debug.SetGCPercent(100)
 	}

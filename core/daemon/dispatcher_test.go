@@ -29,7 +29,7 @@ func TestThrift(t *testing.T) {
 	for _, step := range []struct {
 		sessions int64
 		want     int
-	}{{manySessions - 1, 100}, {manySessions, 50}, {manySessions / 2, 50}, {manySessions/2 - 1, 100}, {manySessions - 1, 100}} {
+	}{{manySessions - 1, 100}, {manySessions, thriftyPercent}, {manySessions / 2, thriftyPercent}, {manySessions/2 - 1, 100}, {manySessions - 1, 100}} {
 		d.thrift(step.sessions)
 		got := debug.SetGCPercent(step.want)
 		if got != step.want {
