@@ -90,6 +90,7 @@ type client struct {
 
 	dirty   bool  // the server has a transaction open that must be reset
 	closing *fate // the server said 421
+	stalled bool  // it left commands that were sent together unanswered
 }
 
 func newClient(conn net.Conn, times Timeouts) *client {

@@ -47,5 +47,6 @@
 //
 // What is hostile here is the server: reply lines and their number, the time for each reply
 // and for a whole transaction, and the pace at which it takes the body are bounded. What it sent
-// before the TLS handshake is never read after it.
+// before the TLS handshake is never read after it, and what it says before it is asked for is no
+// reply. One that offers PIPELINING and loses commands gets them one at a time for an hour.
 package mta

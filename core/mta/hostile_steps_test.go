@@ -466,3 +466,25 @@ func TestGreatPromises(t *testing.T) {
 		})
 	}
 }
+
+// TestLiesAboutPipelining: a server that forgets what it was sent together with the command that
+// it is at gets one command at a time from then on.
+func TestLiesAboutPipelining(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Timeouts.Command, c.Timeouts.DataInit = time.Second, time.Second })
+	b.domain("example.com", scripted(t, func(c *script, _ int) {
+		c.serve([]string{"PIPELINING"}, func(cmd string) string {
+			if cmd != "." {
+				c.r.Discard(c.r.Buffered())
+			}
+			return ""
+		})
+	}))
+	for range 3 {
+		if r := b.one(&Relay{Limits: Limits{MaxConnPerRoute: 1}}, "x\n", "u@example.com"); r.Status != envelope.Delivered {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := b.net.count(addr1); n != 2 || b.log.has("Disabling route") {
+		t.Errorf("%d connections", n)
+	}
+}

@@ -77,6 +77,7 @@ type host struct {
 	ptr      string
 	ptrKnown bool
 	noSMTPS  time.Time // until then it is known to have no TLS from the first byte
+	serial   time.Time // until then it gets one command at a time
 }
 
 // routeFor gives the route, a new one when there is none.
@@ -152,7 +153,7 @@ func (m *MTA) sweep(now time.Time) {
 		}
 	}
 	for k, h := range m.hosts {
-		if h.unused(now) {
+		if h.unused(now) && now.After(h.serial) {
 			delete(m.hosts, k)
 		}
 	}

@@ -1,6 +1,8 @@
 package mta
 
 import (
+	"errors"
+	"os"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
@@ -105,9 +107,9 @@ func (c *client) write(x *exchange, sender func(*Message) address.Address, from,
 // the replies. It reports whether the server waits for the body.
 func (c *client) envelope(tx *transaction, sender func(*Message) address.Address) (bool, error) {
 	x := c.exchange(tx)
-	written, group := 0, 1
+	written, group, begin := 0, 1, 0
 	if tx.begun {
-		written = x.total
+		written, begin = x.total, -1
 	}
 	if c.ext.pipelining {
 		group = groupSize + 3
@@ -120,7 +122,7 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 			if c.unasked() {
 				return false, errSequence
 			}
-			written = min(x.total, n+group)
+			begin, written = n, min(x.total, n+group)
 			c.write(x, sender, n, written)
 			if err := c.flush(); err != nil {
 				return false, err
@@ -135,6 +137,7 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 			err = x.reply(n, r)
 		}
 		if err != nil {
+			c.stalled = c.ext.pipelining && n > begin && errors.Is(err, os.ErrDeadlineExceeded)
 			return false, err
 		}
 	}

@@ -201,6 +201,9 @@ func (s *session) open() (peer, error) {
 
 // obey keeps to what the server says about its limits (RFC 9422).
 func (s *session) obey(x *extensions) {
+	s.m.mu.Lock()
+	x.pipelining = x.pipelining && time.Now().After(s.m.hostFor(s.choice.target.addr).serial)
+	s.m.mu.Unlock()
 	if s.rcptMost = x.rcpt; x.mail > 0 {
 		s.limits.SessionMailMax = min(s.limits.SessionMailMax, x.mail)
 	}

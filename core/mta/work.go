@@ -234,7 +234,11 @@ func (s *session) settle(p peer, tx *transaction, err error) {
 	s.report(tx, tx.fates)
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
-	if err != nil && first && !tx.body && s.m.ctx.Err() == nil {
+	if c, ok := p.(*client); ok && c.stalled && !tx.body && s.m.ctx.Err() == nil {
+		// It says that it has PIPELINING, but loses what it did not wait for.
+		s.m.cfg.Log.Infof("smtp-out: %s does not answer commands that are sent together: sending it one at a time", s.choice.target.addr)
+		s.m.hostFor(s.choice.target.addr).serial = time.Now().Add(penaltyMax)
+	} else if err != nil && first && !tx.body && s.m.ctx.Err() == nil {
 		s.r.lastFate = lost(err)
 		s.r.failed[s.choice.route.key] = true
 		s.m.disable(s.choice.route)
