@@ -23,6 +23,7 @@ var schedulerSimple string
 // backendPID gives the process of a backend that said last that it is ready.
 func backendPID(d *daemon, which string) int {
 	d.t.Helper()
+	d.waitLog(which + " backend: ready")
 	said := regexp.MustCompile(which+` backend: ready (\d+)`).FindAllStringSubmatch(d.logged(), -1)
 	if len(said) == 0 {
 		d.t.Fatalf("the program of the %s was not started:\n%s", which, tail(d.logged(), 20))
