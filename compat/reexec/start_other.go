@@ -4,5 +4,5 @@ package reexec
 
 import "os/exec"
 
-// Start starts a command. Only Linux lets it say how late its timers may be and whom it may interrupt.
+// Start starts a command. Only Linux lets it say how late its timers may be.
 func Start(cmd *exec.Cmd) error { return cmd.Start() }

@@ -135,7 +135,7 @@ func (s *script) start() {
 		clear(s.ids) // what could not be read is not known, so nothing is asked of it
 		return
 	}
-	s.told(s.s.Ready())
+	s.ack()
 }
 
 // note looks at an error: a caller can try again after one of the disk, and there must be no other. It
