@@ -84,7 +84,7 @@ func TestPauseOutlivesACrash(t *testing.T) {
 	<-d.exited
 	eventually(t, startWait, "all are dead", func() bool { return len(running()) == 0 })
 	d.run()
-	eventually(t, startWait, "the server is up", func() bool { _, err := d.ctl("show", "status"); return err == nil })
+	d.answers()
 	d.must("MDA paused\nMTA running\nSMTP paused", "show", "status")
 	d.must("command succeeded", "resume", "smtp")
 	d.must("command succeeded", "resume", "mda")
@@ -106,9 +106,21 @@ func TestResumedStays(t *testing.T) {
 	d.run("-P", "mda", "-P", "mta")
 	d.ready()
 	d.resume()
-	d.recover(d.crash("queue"))
+	before, _ := find("queue")
+	d.crash("queue")
+	eventually(t, startWait, "there is another queue", func() bool {
+		p, ok := find("queue")
+		return ok && p.pid != before.pid
+	})
+	d.answers()
 	d.must("MDA running\nMTA paused\nSMTP running", "show", "status")
 	d.fill(1)
 	d.drained(startWait)
 	kept(t, 1)
+}
+
+// answers waits until smtpctl is answered.
+func (d *daemon) answers() {
+	d.t.Helper()
+	eventually(d.t, startWait, "the server is up", func() bool { _, err := d.ctl("show", "status"); return err == nil })
 }
