@@ -199,7 +199,7 @@ func (s *session) open() (peer, error) {
 	return p, nil
 }
 
-// obey keeps to what the server says about its limits (RFC 9422).
+// obey keeps to what the server says about its limits (RFC 9422), and to what is known of its pipelining.
 func (s *session) obey(x *extensions) {
 	s.m.mu.Lock()
 	x.pipelining = x.pipelining && time.Now().After(s.m.hostFor(s.choice.target.addr).serial)

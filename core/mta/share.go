@@ -197,9 +197,9 @@ func (s *session) fits(p peer) bool {
 	if !ok {
 		return false
 	}
-	s.obey(&c.ext)
 	s.r.freeing++ // others should not count on it: this may take long
 	s.m.mu.Unlock()
+	s.obey(&c.ext)
 	ok = s.meets(c, was)
 	s.m.mu.Lock()
 	s.r.freeing--
