@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,31 +24,36 @@ func TestReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watch := func(before func(*memDisk, string, string, bool) error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.before = before
+	}
 	for _, op := range []string{"create", "write", "sync"} {
-		d.before = func(_ *memDisk, o, name string, _ bool) error {
+		watch(func(_ *memDisk, o, name string, _ bool) error {
 			if o == op {
 				return errFault
 			}
 			return nil
-		}
+		})
 		if err := s.Ready(); !errors.Is(err, errFault) || !Temporary(err) {
 			t.Errorf("%s fails: %v", op, err)
 		}
 	}
-	writes := 0
-	d.before = func(_ *memDisk, op, _ string, _ bool) error {
+	var writes atomic.Int32
+	watch(func(_ *memDisk, op, _ string, _ bool) error {
 		if op == "write" {
-			writes++
+			writes.Add(1)
 		}
 		return nil
-	}
+	})
 	for range 3 {
 		if err := s.Ready(); err != nil {
 			t.Error(err)
 		}
 	}
-	if writes != 1 {
-		t.Errorf("room was made %d times", writes)
+	if n := writes.Load(); n != 1 {
+		t.Errorf("room was made %d times", n)
 	}
 	if s.Halt(); !errors.Is(s.Ready(), ErrClosed) {
 		t.Error("a closed store is ready")
