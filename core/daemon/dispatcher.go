@@ -266,6 +266,8 @@ func (d *dispatcherRole) handle(from Role, r *ipc.Request) {
 	switch {
 	case r.Kind == kindRelay && from == Queue:
 		d.relay.task(r)
+	case r.Kind == kindPaused && from == Queue:
+		d.relay.blockAgain(r)
 	case r.Kind == kindReportMail && from == Lookup:
 		r.Go(func() { d.reportMail(r) })
 	case r.Kind == kindStats:

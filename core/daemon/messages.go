@@ -59,14 +59,14 @@ const (
 	kindNoticeRecipient // recipientRequest; answer recipientReply
 
 	// dispatcher -> queue
-	kindReserve   // reserveRequest; answer reserveReply
-	kindBodyFile  // messageRef; answer nil and a descriptor
-	kindCommit    // commitRequest; answer commitReply
-	kindAbort     // messageRef
-	kindResults   // results
-	kindBody      // bodyRequest; answer bodyReply, and a descriptor when it is large
-	kindReached   // reached
-	kindSMTPPause // smtpPause; answer smtpPause
+	kindReserve  // reserveRequest; answer reserveReply
+	kindBodyFile // messageRef; answer nil and a descriptor
+	kindCommit   // commitRequest; answer commitReply
+	kindAbort    // messageRef
+	kindResults  // results
+	kindBody     // bodyRequest; answer bodyReply, and a descriptor when it is large
+	kindReached  // reached
+	kindPause    // partPause; answer partPause
 
 	// dispatcher -> parent
 	kindPassword // authRequest without a table; answer foundReply
@@ -75,7 +75,8 @@ const (
 	kindVerify // verifyRequest; answer verifyReply
 
 	// queue -> dispatcher
-	kindRelay // relayTask
+	kindRelay  // relayTask
+	kindPaused // pausedParts, before the first relayTask
 
 	// queue -> parent
 	kindAgent   // agentRequest; answer agentReply and a socket
@@ -416,8 +417,14 @@ type bodyReply struct{ Body []byte }
 
 type results struct{ Results []envelope.Result }
 
-// smtpPause says, with Set, whether new sessions are taken, or asks for it.
-type smtpPause struct{ Set, Paused bool }
+// partPause says, with Set, whether a part of the server is paused, or asks for it.
+type partPause struct {
+	Part        string
+	Set, Paused bool
+}
+
+// pausedParts are the parts of the relay that are paused.
+type pausedParts struct{ Parts []string }
 
 // resumed tells the parent that a part which the command line paused is so no more.
 type resumed struct{ Part string }

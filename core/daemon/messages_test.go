@@ -22,7 +22,7 @@ func messages() []any {
 		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &tlsaRequest{}, &tlsaReply{}, &stsReply{}, &tlsResults{}, &reportMail{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
-		&bodyReply{}, &reached{}, &smtpPause{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
+		&bodyReply{}, &reached{}, &partPause{}, &pausedParts{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
 		&fileRequest{}, &tableRequest{}, &backendRequest{}, &programReply{}, &programStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
 		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
@@ -125,7 +125,7 @@ func TestRolesRefuseStrangeMessages(t *testing.T) {
 	allowed := map[Role]map[Role][]ipc.Kind{
 		Crypto:     {Dispatcher: {kindSign}},
 		Lookup:     {Dispatcher: {kindRecipient, kindPTR, kindMX, kindHost, kindTLSA, kindSTS, kindTLSPolicy, kindTLSResults, kindAuth, kindUser, kindScram, kindSender, kindAddrName}, Queue: {kindNoticeRecipient}, Parent: {kindUserinfo}, Control: {kindAdmin}},
-		Dispatcher: {Queue: {kindRelay}, Lookup: {kindReportMail}, Control: {kindAdmin}},
+		Dispatcher: {Queue: {kindRelay, kindPaused}, Lookup: {kindReportMail}, Control: {kindAdmin}},
 		Queue: {Lookup: {kindEnvelopes}, Dispatcher: {kindReserve, kindBodyFile, kindCommit, kindAbort, kindResults, kindReached, kindBody},
 			Control: {kindAdmin}, Parent: {kindQuiet}},
 		Agent: {Queue: {kindDeliver}},

@@ -223,8 +223,8 @@ func (q *queueRole) handle(from Role, r *ipc.Request) {
 		q.abort(r)
 	case r.Kind == kindResults && from == Dispatcher:
 		q.relayResults(r)
-	case r.Kind == kindSMTPPause && from == Dispatcher:
-		r.Go(func() { q.smtpPause(r) })
+	case r.Kind == kindPause && from == Dispatcher:
+		r.Go(func() { q.pausePart(r) })
 	case r.Kind == kindReached && from == Dispatcher:
 		q.reachable(r)
 	case r.Kind == kindBody && from == Dispatcher:

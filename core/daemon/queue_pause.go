@@ -3,13 +3,16 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
 	"github.com/godwit-mta/godwit/core/ipc"
+	"github.com/godwit-mta/godwit/core/mta"
 	"github.com/godwit-mta/godwit/core/queue"
 	"github.com/godwit-mta/godwit/core/scheduler"
 )
@@ -22,7 +25,7 @@ type pauses struct {
 	words []string
 }
 
-// The parts.
+// The parts. Others are of the relay, see blockPart.
 const (
 	partMDA  = "mda"
 	partMTA  = "mta"
@@ -39,8 +42,37 @@ func (p *pauses) open(dir string) error {
 	}
 	p.file = file
 	p.words, err = file.Read()
-	p.words = slices.DeleteFunc(p.words, func(w string) bool { return w != partMDA && w != partMTA && w != partSMTP })
+	p.words = slices.DeleteFunc(p.words, func(w string) bool { return w != partMDA && w != partMTA && !ofDispatcher(w) })
 	return err
+}
+
+// ofDispatcher reports whether a part is paused by the dispatcher.
+func ofDispatcher(part string) bool {
+	_, block := partBlock(part)
+	return block || part == partSMTP
+}
+
+// blockPart names the part of the relay that a Block pauses: mta/SOURCE/DOMAIN, with * for all.
+func blockPart(b mta.Block) string {
+	source, domain, _ := strings.Cut(b.String(), " -> ")
+	return partMTA + "/" + source + "/" + domain
+}
+
+// partBlock is the inverse of blockPart.
+func partBlock(part string) (mta.Block, bool) {
+	words := strings.Split(part, "/")
+	if len(words) != 3 || words[0] != partMTA {
+		return mta.Block{}, false
+	}
+	b, err := mta.ParseBlock(words[1], words[2])
+	return b, err == nil
+}
+
+// blocks are the parts of the relay that are paused.
+func (p *pauses) blocks() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.words), func(w string) bool { _, ok := partBlock(w); return !ok })
 }
 
 func (p *pauses) has(part string) bool {
@@ -98,6 +130,12 @@ func (q *queueRole) pauseAtStart(cfg *queueSettings) {
 			q.sched.Pause(part.kind)
 		}
 	}
+	if parts := q.pauses.blocks(); len(parts) > 0 { // before the first message
+		q.log.Infof("info: %s is still paused", strings.Join(parts, ", "))
+		if err := q.m.peers[Dispatcher].Send(kindPaused, &pausedParts{parts}); err != nil {
+			q.log.Warnf("queue: what is paused: %v", err)
+		}
+	}
 }
 
 // pauseKind answers pause and resume of mda and mta.
@@ -126,23 +164,28 @@ func (q *queueRole) pauseKind(r *ipc.Request, op control.Op) {
 	q.nudge()
 }
 
-// smtpPause makes durable whether the dispatcher takes sessions, or tells it what was.
-func (q *queueRole) smtpPause(r *ipc.Request) {
-	var req smtpPause
+// pausePart makes durable whether the dispatcher has a part paused, or tells it what was.
+func (q *queueRole) pausePart(r *ipc.Request) {
+	var req partPause
 	if err := r.Decode(&req); err != nil {
 		r.Fail(err)
 		return
 	}
+	if !ofDispatcher(req.Part) {
+		r.Fail(fmt.Errorf("queue: there is no part %q", req.Part))
+		return
+	}
 	if req.Set {
-		if err := q.pauses.set(partSMTP, req.Paused); err != nil {
+		if err := q.pauses.set(req.Part, req.Paused); err != nil {
 			r.Fail(err)
 			return
 		}
-		if !req.Paused {
+		if req.Part == partSMTP && !req.Paused {
 			_ = q.m.parent.Send(kindResumed, &resumed{partSMTP})
 		}
 	}
-	r.Reply(&smtpPause{Paused: q.pauses.has(partSMTP)})
+	req.Paused = q.pauses.has(req.Part)
+	r.Reply(&req)
 }
 
 // suspend pauses or resumes envelopes, which their files say from then on. One in flight
@@ -209,9 +252,7 @@ func (d *dispatcherRole) pauseSMTP(r *ipc.Request, on bool) {
 		r.Fail(errAlready)
 		return
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, adminWait)
-	defer cancel()
-	if err := d.m.peers[Queue].Call(ctx, kindSMTPPause, &smtpPause{Set: true, Paused: on}, new(smtpPause)); err != nil {
+	if err := d.keepPause(partSMTP, on); err != nil {
 		r.Fail(err)
 		return
 	}
@@ -224,13 +265,20 @@ func (d *dispatcherRole) pauseSMTP(r *ipc.Request, on bool) {
 	r.Reply(nil)
 }
 
+// keepPause has the queue make it durable. The caller holds pausing.
+func (d *dispatcherRole) keepPause(part string, on bool) error {
+	ctx, cancel := context.WithTimeout(d.ctx, adminWait)
+	defer cancel()
+	return d.m.peers[Queue].Call(ctx, kindPause, &partPause{Part: part, Set: true, Paused: on}, new(partPause))
+}
+
 // learnPaused asks the queue whether sessions are taken. Until it has answered none is.
 func (d *dispatcherRole) learnPaused(told bool) {
 	defer close(d.pauseKnown)
 	ctx, cancel := context.WithTimeout(d.ctx, startWait)
 	defer cancel()
-	var reply smtpPause
-	err := d.m.peers[Queue].Call(ctx, kindSMTPPause, &smtpPause{}, &reply)
+	var reply partPause
+	err := d.m.peers[Queue].Call(ctx, kindPause, &partPause{Part: partSMTP}, &reply)
 	if err != nil && d.ctx.Err() == nil {
 		d.m.log.Warnf("smtp: queue: %v", err)
 	}

@@ -268,26 +268,53 @@ func (r *relayer) admin(req *ipc.Request, q *adminRequest) {
 
 // block pauses or resumes relaying from an address, to a domain, or both.
 func (r *relayer) block(req *ipc.Request, q *adminRequest) {
-	b := mta.Block{Domain: q.Domain}
-	if q.Source != "" {
-		a, err := netip.ParseAddr(q.Source)
-		if err != nil {
-			req.Fail(err)
-			return
-		}
-		b.Source = a
+	b, err := mta.ParseBlock(q.Source, q.Domain)
+	if err != nil {
+		req.Fail(err)
+		return
 	}
-	if b == (mta.Block{}) {
+	r.d.pausing.Lock()
+	defer r.d.pausing.Unlock()
+	if q.Op == control.BlockMTA {
+		if !r.mta.Block(b) {
+			req.Fail(errAlready)
+		} else if err := r.d.keepPause(blockPart(b), true); err != nil {
+			r.unblock(b)
+			req.Fail(err)
+		} else {
+			req.Reply(nil)
+		}
+		return
+	}
+	if !slices.Contains(r.mta.Blocks(), b) {
 		req.Fail(errAlready)
 		return
 	}
-	if q.Op == control.BlockMTA {
-		done(req, r.mta.Block(b))
+	if err := r.d.keepPause(blockPart(b), false); err != nil {
+		req.Fail(err)
 		return
 	}
-	missed, ok := r.mta.Unblock(b)
+	r.unblock(b)
+	req.Reply(nil)
+}
+
+func (r *relayer) unblock(b mta.Block) {
+	missed, _ := r.mta.Unblock(b)
 	r.reached(missed)
-	done(req, ok)
+}
+
+// blockAgain pauses what was paused before the start.
+func (r *relayer) blockAgain(req *ipc.Request) {
+	var p pausedParts
+	if err := req.Decode(&p); err != nil {
+		r.d.m.log.Warnf("relay: what is paused: %v", err)
+		return
+	}
+	for _, part := range p.Parts {
+		if b, ok := partBlock(part); ok {
+			r.mta.Block(b)
+		}
+	}
 }
 
 // reached tells the queue that it can try these destinations again.

@@ -357,6 +357,51 @@ match from any for any action "out"
 	}
 }
 
+// A pause of a destination stays through a restart, and until somebody resumes it.
+func TestRelayPauseSurvives(t *testing.T) {
+	h := startHop(t, &hop{}, nil, false)
+	l := startWith(t, nil, localConf+fmt.Sprintf(`
+action "out" relay host smtp://127.0.0.1:%d
+match from any for any action "out"
+`, h.port))
+	block := control.Request{Op: control.BlockMTA, Domain: "127.0.0.1"}
+	if err := l.ask(block, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []control.Request{block, {Op: control.BlockMTA}, {Op: control.BlockMTA, Domain: "a b"},
+		{Op: control.BlockMTA, Source: "nowhere"}, {Op: control.UnblockMTA, Domain: "a.example"}} {
+		if err := l.ask(bad, nil); err == nil {
+			t.Errorf("%+v was done", bad)
+		}
+	}
+	l.relaunch()
+	var shown control.Text
+	if err := l.ask(control.Request{Op: control.ShowBlocks}, &shown); err != nil || shown.Text != "* -> 127.0.0.1\n" {
+		t.Errorf("%q %v", shown.Text, err)
+	}
+	l.mustSend("joe@example.net", []string{"u@a.example"}, "Subject: x\r\n\r\n")
+	l.log.wait(t, 0, `mta delivery .* result="TempFail"`)
+	block.Op = control.UnblockMTA
+	if err := l.ask(block, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.log.wait(t, 0, `mta delivery .* result="Ok"`)
+	l.relaunch()
+	if err := l.ask(control.Request{Op: control.ShowBlocks}, &shown); err != nil || shown.Text != "" {
+		t.Errorf("%q %v", shown.Text, err)
+	}
+}
+
+func TestPartBlock(t *testing.T) {
+	for part, good := range map[string]bool{"mta/*/example.com": true, "mta/192.0.2.1/*": true, "mta/2001:db8::1/example.com": true,
+		"mta/*/*": false, "mta": false, "mta//": false, "mta/x/example.com": false, "mda/*/example.com": false, "mta/*/a/b": false} {
+		b, ok := partBlock(part)
+		if ok != good || ok && blockPart(b) != part {
+			t.Errorf("%s: %v %t", part, b, ok)
+		}
+	}
+}
+
 func TestHostsToAvoid(t *testing.T) {
 	req := &routeRequest{Avoid: []string{"smtp://b.example"}, Probe: "smtp://c.example"}
 	for url, want := range map[string]int{"C.example": 4, "smtp://a.example": 3, "smtp://last.example": 2, "b.example": 1} {

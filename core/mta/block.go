@@ -15,6 +15,24 @@ type Block struct {
 	Domain string
 }
 
+// ParseBlock reads a Block from an address and a domain, either of which may be empty or *.
+func ParseBlock(source, domain string) (b Block, err error) {
+	if source != "" && source != "*" {
+		if b.Source, err = netip.ParseAddr(source); err != nil {
+			return Block{}, err
+		}
+	}
+	if domain != "*" {
+		b.Domain = domain
+	}
+	if b = b.clean(); b == (Block{}) || len(b.Domain) > 255 || strings.ContainsFunc(b.Domain, notInDomain) {
+		return Block{}, fmt.Errorf("%q is not a domain", domain)
+	}
+	return b, nil
+}
+
+func notInDomain(r rune) bool { return r <= ' ' || r == '/' || r == '#' || r == 0x7f }
+
 // String gives a line of smtpctl show mta paused.
 func (b Block) String() string {
 	source, domain := "*", "*"

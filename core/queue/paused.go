@@ -14,7 +14,7 @@ const (
 	stateDir   = "state"
 	pausedFile = stateDir + "/paused"
 	pausedNew  = stateDir + "/paused.new"
-	maxPaused  = 4 << 10 // octets
+	maxPaused  = 512 << 10 // octets
 )
 
 // Paused keeps in the spool which parts of the server are paused, so that they still are
