@@ -28,11 +28,16 @@ func (r *recorder) reply(cmd string) string {
 	return ""
 }
 
-// saw counts the commands that begin with prefix.
-func (r *recorder) saw(prefix string) (n int) {
+// list gives the commands so far.
+func (r *recorder) list() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range r.commands {
+	return slices.Clone(r.commands)
+}
+
+// saw counts the commands that begin with prefix.
+func (r *recorder) saw(prefix string) (n int) {
+	for _, c := range r.list() {
 		if strings.HasPrefix(c, prefix) {
 			n++
 		}
@@ -93,10 +98,10 @@ func TestNeeds(t *testing.T) {
 				t.Errorf("%+v", res)
 			}
 			if v.code == 0 && (r.saw(v.mail) == 0 || r.saw(v.cmd) == 0) || v.code != 0 && r.saw("MAIL") != 1 {
-				t.Errorf("%q", r.commands)
+				t.Errorf("%q", r.list())
 			}
-			if strings.Contains(v.mail, "SMTPUTF8") != (r.saw(v.mail) == 1 && slices.ContainsFunc(r.commands, func(c string) bool { return strings.HasSuffix(c, " SMTPUTF8") })) {
-				t.Errorf("%q", r.commands)
+			if strings.Contains(v.mail, "SMTPUTF8") != (r.saw(v.mail) == 1 && slices.ContainsFunc(r.list(), func(c string) bool { return strings.HasSuffix(c, " SMTPUTF8") })) {
+				t.Errorf("%q", r.list())
 			}
 		})
 	}
@@ -229,7 +234,7 @@ func TestServerLimits(t *testing.T) {
 		<-quits
 	}
 	if r.saw("MAIL") != 3 || r.saw("EHLO") != 3 || r.saw("RCPT") != 5 {
-		t.Errorf("%q", r.commands)
+		t.Errorf("%q", r.list())
 	}
 	for args, want := range map[string][2]int{"": {}, "RCPTMAX": {}, "RCPTMAX=0 MAILMAX=-1": {}, "RCPTMAX=99999999999": {}, "MAILMAX=7 X=1": {0, 7}} {
 		x := parseExtensions([]string{"hi", "LIMITS " + args})
