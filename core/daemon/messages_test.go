@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"reflect"
 	"sync"
@@ -156,6 +155,14 @@ func contains(kinds []ipc.Kind, kind ipc.Kind) bool {
 
 // tell gives a message to a worker and returns the error that it answers.
 func tell(t *testing.T, w worker, from Role, kind ipc.Kind) error {
+	client, end := asking(t, func(r *ipc.Request) { w.handle(from, r) })
+	defer end()
+	return client.Call(t.Context(), kind, nil, nil)
+}
+
+// asking gives a connection whose requests handle answers, until end.
+func asking(t *testing.T, handle func(*ipc.Request)) (client *ipc.Conn, end func()) {
+	t.Helper()
 	a, b, err := reexec.Socketpair()
 	if err != nil {
 		t.Fatal(err)
@@ -164,15 +171,11 @@ func tell(t *testing.T, w worker, from Role, kind ipc.Kind) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := net.FileConn(b)
-	if err != nil {
+	if client, err = ipc.FromFile(b); err != nil {
 		t.Fatal(err)
 	}
-	b.Close()
-	client := ipc.New(nc.(*net.UnixConn))
 	var done sync.WaitGroup
-	done.Go(func() { _ = server.Serve(func(r *ipc.Request) { w.handle(from, r) }) })
+	done.Go(func() { _ = server.Serve(handle) })
 	done.Go(func() { _ = client.Serve(func(*ipc.Request) {}) })
-	defer func() { client.Close(); server.Close(); done.Wait() }()
-	return client.Call(t.Context(), kind, nil, nil)
+	return client, func() { client.Close(); server.Close(); done.Wait() }
 }

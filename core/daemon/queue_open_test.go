@@ -1,18 +1,15 @@
 package daemon
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
-	"github.com/godwit-mta/godwit/compat/reexec"
 	"github.com/godwit-mta/godwit/core/config"
 	"github.com/godwit-mta/godwit/core/control"
 	"github.com/godwit-mta/godwit/core/envelope"
@@ -32,27 +29,9 @@ func TestRequestsWaitForTheStore(t *testing.T) {
 			settings.Scheduler = config.SchedulerLimits{MaxEvpBatchSize: 2, MaxMsgBatchSize: 10}
 			q.cfg.Store(settings)
 			close(q.loaded)
-			a, b, err := reexec.Socketpair()
-			if err != nil {
-				t.Fatal(err)
-			}
-			server, err := ipc.FromFile(a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			nc, err := net.FileConn(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.Close()
-			client := ipc.New(nc.(*net.UnixConn))
-			var served sync.WaitGroup
 			got := make(chan ipc.Kind, 10)
-			served.Go(func() {
-				_ = server.Serve(func(r *ipc.Request) { got <- r.Kind; q.handle(Control, r) })
-			})
-			served.Go(func() { _ = client.Serve(func(*ipc.Request) {}) })
-			defer func() { client.Close(); server.Close(); served.Wait() }()
+			client, end := asking(t, func(r *ipc.Request) { got <- r.Kind; q.handle(Control, r) })
+			defer end()
 
 			if err := client.Call(t.Context(), kindStats, nil, new(statsReply)); err != nil || <-got != kindStats {
 				t.Fatalf("counters of a queue that is not open: %v", err)
