@@ -63,6 +63,12 @@ func (f *fleet) listen(t *testing.T, addr string, behaviour int) {
 	if behaviour == refuseConnect || behaviour == hangConnect {
 		return
 	}
+	serveEach(t, addr, func(c net.Conn) { f.serve(c, addr, behaviour) })
+}
+
+// serveEach starts a server on port 25 of an address. Each connection gets a goroutine.
+func serveEach(t *testing.T, addr string, serve func(net.Conn)) {
+	t.Helper()
 	l, err := net.Listen("tcp", addr+":25")
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +80,7 @@ func (f *fleet) listen(t *testing.T, addr string, behaviour int) {
 			if err != nil {
 				return
 			}
-			go f.serve(c, addr, behaviour)
+			go serve(c)
 		}
 	}()
 }

@@ -114,20 +114,7 @@ func TestHostileServers(t *testing.T) {
 	conf := "listen on 127.0.0.1\naction \"local\" maildir\nmatch for domain \"godwit.test\" action \"local\"\n"
 	for i := range list {
 		addr := fmt.Sprintf("127.0.1.%d", i+1)
-		l, err := net.Listen("tcp", addr+":25")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go list[i].serve(c)
-			}
-		}()
+		serveEach(t, addr, list[i].serve)
 		conf += fmt.Sprintf("action \"a%d\" relay host smtp://%s\nmatch for domain \"h%d.test\" action \"a%d\"\n", i, addr, i, i)
 	}
 	d := start(t, conf)

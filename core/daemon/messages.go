@@ -369,5 +369,3 @@ type userinfoReply struct {
 }
 
 type statsReply struct{ Values []stats.Value }
-
-// The parts of the configuration, one a role.

@@ -8,6 +8,8 @@ import (
 	"github.com/godwit-mta/godwit/core/queue"
 )
 
+// The parts of the configuration, one a role.
+
 type controlConfig struct{ Started int64 } // Unix time
 
 type cryptoConfig struct {
