@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -124,20 +125,19 @@ func (b *backlog) shrink(weight int64, out bool) (wait bool) {
 // giveUp refuses one that has waited too long.
 func (b *backlog) giveUp(w *waiter) {
 	b.mu.Lock()
-	for i := range b.waiting {
-		if b.waiting[i] == w {
-			b.waiting = append(b.waiting[:i:i], b.waiting[i+1:]...)
-			first := !b.late
-			b.late = true
-			b.mu.Unlock()
-			if first {
-				b.refusing(true)
-			}
-			w.then(ErrBehind)
-			return
-		}
+	i := slices.Index(b.waiting, w)
+	if i < 0 {
+		b.mu.Unlock()
+		return
 	}
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	first := !b.late
+	b.late = true
 	b.mu.Unlock()
+	if first {
+		b.refusing(true)
+	}
+	w.then(ErrBehind)
 }
 
 // refuses reports whether even the smallest message would be refused at once.
@@ -189,10 +189,7 @@ func (s *FS) wroteOut(seg *segment, part, of int) {
 	if seg.tried && part != of {
 		return
 	}
-	n := min(seg.weight*int64(part)/int64(of), seg.weight-seg.credit)
-	if part == of {
-		n = seg.weight - seg.credit
-	}
+	n := min(seg.weight*int64(part)/int64(of), seg.weight-seg.credit) // at the end all that is left
 	seg.credit += n
 	if s.backlog.written(n) {
 		s.hurry()
