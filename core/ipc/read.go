@@ -23,8 +23,10 @@ func (c *Conn) Serve(handle func(*Request)) error {
 
 // Go runs f in a goroutine of its own and keeps the request alive for it.
 func (r *Request) Go(f func()) {
-	r.async = true
-	r.body = append([]byte(nil), r.body...)
+	if !r.async { // after Later the handler may have returned: nothing of the request is written then
+		r.async = true
+		r.body = append([]byte(nil), r.body...)
+	}
 	r.conn.workers.run(func() {
 		defer func() { closeAll(r.files) }()
 		defer r.rescue()
@@ -32,9 +34,12 @@ func (r *Request) Go(f func()) {
 	})
 }
 
-// Later lets a request be answered after the handler has returned. What it said is forgotten:
-// it must have been decoded.
-func (r *Request) Later() { r.body = nil }
+// Later lets a request be answered after the handler has returned, by any goroutine. What it said and its
+// descriptors are forgotten: it must have been decoded.
+func (r *Request) Later() {
+	closeAll(r.files)
+	r.async, r.body, r.files = true, nil, nil
+}
 
 // rescue makes of a panic an error to who asked, so that one bad request does not end the
 // process. Its stack goes to standard error, which is a log.
