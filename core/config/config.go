@@ -334,3 +334,9 @@ type Rule struct {
 	Reject     bool
 	Action     string
 }
+
+// Tables gives the names of the tables that its criteria ask, "" for those that ask none.
+func (r *Rule) Tables() []string {
+	return []string{r.Tag.Table, r.FromSocket.Table, r.From.Table, r.RDNS.Table, r.For.Table, r.Helo.Table, r.Auth.Table, r.TLS.Table,
+		r.MailFrom.Table, r.RcptTo.Table}
+}

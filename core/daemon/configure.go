@@ -102,6 +102,8 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, SMTP: cfg.SMTP, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
 		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", TLSReport: cfg.TLSReport.Organization != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
+	d.Rules, d.RuleTables = decidable(cfg)
+	d.SubAddrDelim, d.QueueTTL, d.SRS = cfg.SubAddrDelim, cfg.QueueTTL, cfg.SRS.Key != ""
 	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })
 	for _, a := range cfg.Actions {
 		if a.Method != config.RelayMethod {

@@ -23,8 +23,7 @@ import (
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
-// dispatcherRole runs the SMTP sessions, in and out. It has no files, no keys and no
-// envelopes of its own.
+// dispatcherRole runs the SMTP sessions, in and out. It has no files and no keys of its own.
 type dispatcherRole struct {
 	m     *member
 	stats stats.Counters
@@ -58,6 +57,7 @@ type dispatcherSettings struct {
 	certs     map[string]*tls.Certificate // by the name of the pki
 	listeners []*listener
 	local     *listener // behind the control socket
+	decider   *decider  // nil: lookup decides about all recipients
 	accepting sync.WaitGroup
 }
 
@@ -95,6 +95,9 @@ func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
 	}
 	defer closeFiles(sockets)
 	var err error
+	if s.decider, err = newDecider(&s.dispatcherConfig, d.m.log); err != nil {
+		return err
+	}
 	if s.certs, err = d.certificates(s); err != nil {
 		return err
 	}

@@ -243,6 +243,28 @@ func refusal(err error) *recipientReply {
 
 func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*envelope.Envelope, error) {
 	cfg := l.cfg.get(req.Generation)
+	s, err := req.facts()
+	if err != nil {
+		return nil, err
+	}
+	if watched := req.Session.Watched; watched != 0 {
+		s.Log = l.m.log.About(watched)
+	}
+	base := baseEnvelope(req, s.Sender, s.Rcpt)
+	envs, err := cfg.expander.Expand(ctx, s, base)
+	if strings.EqualFold(req.Rcpt, "postmaster") && refusal(err).Code >= 500 {
+		envs, err = expandPostmaster(ctx, cfg, s, base, err)
+	}
+	for _, e := range envs {
+		if e.TTL == 0 {
+			e.TTL = cfg.QueueTTL
+		}
+	}
+	return envs, err
+}
+
+// facts gives what rules are about. Addresses without a domain are of this host.
+func (req *recipientRequest) facts() (*rules.Session, error) {
 	sender, err := address.ParsePath(req.Sender)
 	if err != nil {
 		return nil, err
@@ -252,28 +274,13 @@ func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*enve
 		return nil, err
 	}
 	in := &req.Session
-	postmaster := rcpt.Domain == "" && strings.EqualFold(rcpt.Local, "postmaster")
 	for _, a := range []*address.Address{&sender, &rcpt} {
 		if !a.Null() && a.Domain == "" {
 			a.Domain = in.SMTPName
 		}
 	}
-	s := &rules.Session{Local: in.Local, Addr: in.Addr, RDNS: in.RDNS, FCrDNS: in.FCrDNS, Helo: in.Helo, Tag: in.Tag,
-		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}
-	if in.Watched != 0 {
-		s.Log = l.m.log.About(in.Watched)
-	}
-	base := baseEnvelope(req, sender, rcpt)
-	envs, err := cfg.expander.Expand(ctx, s, base)
-	if postmaster && refusal(err).Code >= 500 {
-		envs, err = expandPostmaster(ctx, cfg, s, base, err)
-	}
-	for _, e := range envs {
-		if e.TTL == 0 {
-			e.TTL = cfg.QueueTTL
-		}
-	}
-	return envs, err
+	return &rules.Session{Local: in.Local, Addr: in.Addr, RDNS: in.RDNS, FCrDNS: in.FCrDNS, Helo: in.Helo, Tag: in.Tag,
+		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}, nil
 }
 
 // expandPostmaster is for <postmaster> without a domain, whom everybody may reach

@@ -229,7 +229,7 @@ type reserveRequest struct {
 
 type reserveReply struct{ IDs []envelope.MessageID }
 
-// messageRef names a message under way. Envelopes is the number that were announced for it.
+// messageRef names a message under way. Envelopes is the number that lookup announced for it.
 type messageRef struct {
 	Message   envelope.MessageID
 	Envelopes int
@@ -239,9 +239,11 @@ type messageRef struct {
 // kindBodyFile gave.
 type commitRequest struct {
 	Message   envelope.MessageID
-	Envelopes int
-	Body      []byte
-	Size      int64
+	Envelopes int // that lookup sends
+	// Relayed are envelopes that the dispatcher made, one each of the first RCPTs.
+	Relayed []*envelope.Envelope
+	Body    []byte
+	Size    int64
 	// TLSOptional: its header says so.
 	TLSOptional bool
 }

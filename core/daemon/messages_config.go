@@ -58,6 +58,11 @@ type dispatcherConfig struct {
 	SystemCAs      []byte
 	Relays         []config.Action
 	Tables         []config.Table // static ones that relays name
+	Rules          []config.Rule  // those that can be tried here
+	RuleTables     []config.Table // lists that they name
+	SubAddrDelim   string
+	QueueTTL       time.Duration
+	SRS            bool
 	MTALimits      []config.MTALimits
 	Interfaces     []netip.Addr
 	PausedSMTP     bool

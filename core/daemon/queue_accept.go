@@ -11,8 +11,8 @@ import (
 	"github.com/godwit-mta/godwit/core/queue"
 )
 
-// incoming holds the messages that are being received. Their envelopes come from lookup,
-// everything else from the dispatcher, so either may be first.
+// incoming holds the messages that are being received. Their envelopes come from lookup, but for those that
+// the dispatcher made, everything else from the dispatcher, so either may be first.
 type incoming struct {
 	mu    sync.Mutex
 	open  map[envelope.MessageID]*transaction
@@ -226,7 +226,16 @@ func (q *queueRole) commit(r *ipc.Request) {
 		r.Fail(err)
 		return
 	}
+	if err := checkRelayed(req.Relayed); err != nil {
+		q.log.Warnf("queue: message %s: %v", req.Message, err)
+		r.Fail(err)
+		return
+	}
 	r.Later()
+	if req.Envelopes == 0 && len(req.Relayed) > 0 { // lookup was not asked
+		q.accept(r, req, &transaction{})
+		return
+	}
 	err = q.incoming.end(req.Message, req.Envelopes, func(t *transaction) { q.accept(r, req, t) }, func() {
 		q.store.Release(req.Message)
 		r.Reply(&commitReply{Error: "envelopes did not come"})
@@ -236,6 +245,26 @@ func (q *queueRole) commit(r *ipc.Request) {
 	}
 }
 
+// checkRelayed refuses what the dispatcher may not ask for: mail to be delivered on this host.
+func checkRelayed(list []*envelope.Envelope) error {
+	if len(list) > mostRelayed || slices.ContainsFunc(list, func(e *envelope.Envelope) bool { return e == nil || e.Type != envelope.MTA }) {
+		return errors.New("envelopes that the dispatcher cannot make")
+	}
+	return nil
+}
+
+// first puts envelopes that came with the message, one for each of the first RCPTs, before those that lookup sent.
+func (t *transaction) first(list []*envelope.Envelope) {
+	if len(list) == 0 {
+		return
+	}
+	index := make([]int, len(list), len(list)+len(t.index))
+	for i := range index {
+		index[i] = i
+	}
+	t.envelopes, t.index = append(list, t.envelopes...), append(index, t.index...)
+}
+
 // beginner is a store that commits without making its caller wait, when it can.
 type beginner interface {
 	Begin(m *queue.Message, done func(error)) bool
@@ -243,12 +272,14 @@ type beginner interface {
 
 // accept commits a complete message and answers when it is durable.
 func (q *queueRole) accept(r *ipc.Request, req *commitRequest, t *transaction) {
+	sent := len(t.envelopes)
+	t.first(req.Relayed)
 	if req.TLSOptional { // https://www.rfc-editor.org/rfc/rfc8689#section-4.1
 		for _, e := range t.envelopes {
 			e.Flags |= envelope.TLSOptional
 		}
 	}
-	if len(t.envelopes) == 0 || len(t.envelopes) != req.Envelopes {
+	if len(t.envelopes) == 0 || sent != req.Envelopes {
 		q.running.Go(func() { q.store.Release(req.Message) })
 		r.Reply(&commitReply{Error: "wrong number of envelopes"})
 		return

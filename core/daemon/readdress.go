@@ -40,7 +40,7 @@ func (d *dispatcherRole) readdress(r *ipc.Request, sockets []*os.File) error {
 	s.listeners = append(kept, added...)
 	d.listen(s, added)
 	d.relay.setLocal(msg.Interfaces)
-	return nil
+	return s.decider.setAddresses(msg.Interfaces)
 }
 
 // readdress changes the built-in tables of every configuration that is still in use.

@@ -52,10 +52,11 @@ type mailSession struct {
 	id        envelope.MessageID // of the message under way, 0 without one
 	sender    string
 	options   gosmtp.MailOptions
-	rcpts     []string // those that were accepted
-	marked    bool     // one of them had parameters of DSN
-	envelopes int      // that lookup made of them
-	file      *os.File // the body, when it is large
+	rcpts     []string             // those that were accepted
+	marked    bool                 // one of them had parameters of DSN
+	envelopes int                  // that lookup made of them
+	relayed   []*envelope.Envelope // of the first of them: lookup was not asked
+	file      *os.File             // the body, when it is large
 }
 
 // ptrWait is how long a transaction waits for the name of its client.
@@ -142,6 +143,12 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	if opts.OriginalRecipient != "" {
 		req.ORcpt = strings.ToLower(string(opts.OriginalRecipientType)) + ";" + smtp.EncodeXtext(opts.OriginalRecipient)
 	}
+	if err := s.decide(&req); !errors.Is(err, errUndecided) {
+		if err == nil {
+			s.rcpts, s.marked = append(s.rcpts, to), s.marked || !plain
+		}
+		return err
+	}
 	var reply recipientReply
 	if err := s.d.m.peers[Lookup].CallWithin(lookupWait, kindRecipient, &req, &reply); err != nil {
 		// It is not known whether envelopes were sent: the message cannot go on.
@@ -157,6 +164,22 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 	s.marked = s.marked || !plain
 	s.rcpts = append(s.rcpts, to)
 	return nil
+}
+
+// mostRelayed is how many envelopes of a message are made here: they come with the message.
+const mostRelayed = 100
+
+// decide decides about a recipient if that can be done here. Once lookup was asked it is asked about all
+// others of the message as well, so that their order is known.
+func (s *mailSession) decide(req *recipientRequest) error {
+	if len(s.relayed) != len(s.rcpts) || len(s.relayed) >= mostRelayed {
+		return errUndecided
+	}
+	e, err := s.s.decider.decide(s.c.Context(), req, s.d.m.log)
+	if err == nil {
+		s.relayed = append(s.relayed, e)
+	}
+	return err
 }
 
 func (s *mailSession) facts() session {
@@ -191,7 +214,7 @@ func (s *mailSession) clear() {
 	if s.file != nil {
 		s.file.Close()
 	}
-	s.id, s.sender, s.rcpts, s.marked, s.envelopes, s.file = 0, "", nil, false, 0, nil
+	s.id, s.sender, s.rcpts, s.marked, s.envelopes, s.relayed, s.file = 0, "", nil, false, 0, nil, nil
 	s.options = gosmtp.MailOptions{}
 }
 

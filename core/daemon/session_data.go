@@ -41,7 +41,7 @@ func (s *mailSession) take(body *smtp.Body) (*commitRequest, error) {
 		return nil, err
 	}
 	text := s.prefix(start, h)
-	req := &commitRequest{Message: s.id, Envelopes: s.envelopes, TLSOptional: h.TLSOptional && !s.options.RequireTLS}
+	req := &commitRequest{Message: s.id, Envelopes: s.envelopes, Relayed: s.relayed, TLSOptional: h.TLSOptional && !s.options.RequireTLS}
 	if whole && len(text) <= smallMessage+maxAdded {
 		req.Body, req.Size = text, int64(len(text))
 	} else if req.Size, err = s.stream(text, body); err != nil {
