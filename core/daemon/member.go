@@ -36,6 +36,7 @@ type member struct {
 	version   string
 	parent    *ipc.Conn
 	log       *trace.Logger
+	lines     gatherSink // those of log on their way to the system's log
 	peers     map[Role]*ipc.Conn
 	listeners []*os.File
 	work      worker
@@ -50,6 +51,7 @@ type member struct {
 func RunMember(role Role, sock *net.UnixConn, version string) error {
 	conn := ipc.New(sock)
 	m := &member{role: role, version: version, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
+	defer m.lines.flush()
 	err := conn.Serve(m.fromParent)
 	for _, peer := range m.peers {
 		peer.Abort()
@@ -227,7 +229,9 @@ func (m *member) sink(h *hello, files []*os.File) (trace.Sink, error) {
 	case h.Stderr:
 		return NewStderrSink(os.Stderr), nil
 	case len(files) == 1:
-		return newSyslogSink(files[0], m.parent)
+		w, err := newSyslogSink(files[0], m.parent)
+		m.lines.to = w
+		return &m.lines, err
 	}
 	return upSink{m.parent}, nil
 }
@@ -275,6 +279,7 @@ func (m *member) drain(r *ipc.Request) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.Wait))
 	defer cancel()
 	m.work.drain(ctx)
+	m.lines.flush()
 	r.Reply(nil)
 }
 
