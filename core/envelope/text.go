@@ -208,73 +208,127 @@ func (e *Envelope) keep(field, value string) error {
 
 // Parse reads what AppendText wrote, and what OpenSMTPD of the same version wrote. Fields may
 // come in any order. One that is doubled, malformed or missing is an error; one that is unknown is
-// kept for who knows it. A queue is read at every start, so this copies the text once and makes nothing else.
+// kept for who knows it.
 func Parse(id ID, text []byte) (*Envelope, error) {
-	if len(text) > MaxText {
-		return nil, errors.New("envelope too large")
+	e := new(Envelope)
+	if err := e.Read(id, string(text)); err != nil {
+		return nil, err
 	}
-	e := &Envelope{ID: id}
-	var room [maxFields]string
-	seen := room[:0]
-	for rest := string(text); rest != ""; {
-		line, after, ok := strings.Cut(rest, "\n")
-		if !ok {
-			return nil, errors.New("the last line has no end, it may be cut off")
+	return e, nil
+}
+
+// Read is Parse for who reads many one after the other into the same: a whole queue at each start and for each list
+// of it. It makes nothing but what it has to, so what it puts into e are parts of the text. After an error e means nothing.
+func (e *Envelope) Read(id ID, text string) error {
+	if len(text) > MaxText {
+		return errors.New("envelope too large")
+	}
+	*e = Envelope{ID: id}
+	var room [usualFields]string
+	seen, marks := room[:0], uint64(0) // the fields that were there, and a bit for each: whose bit is not set was not
+	for rest := text; rest != ""; {
+		end := strings.IndexByte(rest, '\n')
+		if end < 0 {
+			return errors.New("the last line has no end, it may be cut off")
 		}
-		rest = after
-		field, value, err := splitLine(line)
+		field, value, err := splitLine(rest[:end])
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if slices.Contains(seen, field) {
-			return nil, fmt.Errorf("field %s given twice", field)
+		rest = rest[end+1:]
+		mark := uint64(1) << ((7*len(field) + int(field[0]) + 3*int(field[len(field)-1])) % 64)
+		if marks&mark != 0 && slices.Contains(seen, field) {
+			return fmt.Errorf("field %s given twice", field)
 		}
 		if len(seen) == maxFields {
-			return nil, errors.New("too many fields")
+			return errors.New("too many fields")
 		}
-		seen = append(seen, field)
+		seen, marks = append(seen, field), marks|mark
 		if err := e.set(field, value); err != nil {
-			return nil, fmt.Errorf("field %s: %w", field, err)
+			return fmt.Errorf("field %s: %w", field, err)
 		}
 	}
 	for _, field := range [...]string{"version", "type", "sender", "rcpt", "dest", "ctime"} {
 		if !slices.Contains(seen, field) {
-			return nil, fmt.Errorf("no field %s", field)
+			return fmt.Errorf("no field %s", field)
 		}
 	}
 	if e.Type == Bounce && e.BounceType == 0 {
-		return nil, errors.New("no field bounce-type")
+		return errors.New("no field bounce-type")
 	}
-	return e, nil
+	return nil
 }
+
+// usualFields is more than most envelopes have.
+const usualFields = 40
 
 // maxFields bounds the fields of an envelope, known or not.
 const maxFields = 128
 
 // splitLine takes a line apart.
 func splitLine(line string) (field, value string, err error) {
-	if strings.HasSuffix(line, "\r") {
-		return "", "", errors.New("lines end with CR LF, they must end with LF alone")
-	}
-	for i := 0; i < len(line); i++ {
-		if c := line[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return "", "", fmt.Errorf("control character in %q", line)
+	if !plain(line) {
+		if err := unusual(line); err != nil {
+			return "", "", err
 		}
 	}
 	field, value, ok := strings.Cut(line, ":")
-	field, value = strings.TrimSpace(field), strings.TrimSpace(value)
+	field, value = trim(field), trim(strings.TrimPrefix(value, " "))
 	if !ok || field == "" {
 		return "", "", fmt.Errorf("line without a field: %q", line)
 	}
 	return field, value, nil
 }
 
-// set has one line a field; its length is the number of fields.
-func (e *Envelope) set(field, value string) (err error) {
-	for i := 0; i < len(value); i++ {
-		if value[i] < ' ' || value[i] == 0x7f {
-			return errors.New("control character")
+// Every octet of a word, for looking at eight at a time.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x80 * ones
+)
+
+// plain reports whether there is no control character in s.
+func plain(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		del := w ^ 0x7f*ones // an octet that is zero was 0x7f
+		if ((w-' '*ones)&^w|(del-ones)&^del)&highs != 0 {
+			return false
 		}
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// unusual says what is wrong with a line that is not plain. A tab is not.
+func unusual(line string) error {
+	if strings.HasSuffix(line, "\r") {
+		return errors.New("lines end with CR LF, they must end with LF alone")
+	}
+	if !plain(strings.ReplaceAll(line, "\t", " ")) {
+		return fmt.Errorf("control character in %q", line)
+	}
+	return nil
+}
+
+// trim is strings.TrimSpace, fast for what has nothing to trim.
+func trim(s string) string {
+	if s == "" || graphic(s[0]) && graphic(s[len(s)-1]) {
+		return s
+	}
+	return strings.TrimSpace(s)
+}
+
+func graphic(c byte) bool { return c > ' ' && c < 0x7f }
+
+// set has one line a field; its length is the number of fields. The only control character that a value may still have is a tab.
+func (e *Envelope) set(field, value string) (err error) {
+	if strings.IndexByte(value, '\t') >= 0 {
+		return errors.New("control character")
 	}
 	switch field {
 	case "version":
