@@ -22,19 +22,23 @@ func Stat(dir *os.File, name string) (Stamp, error) {
 	if err != nil {
 		return Stamp{}, err
 	}
-	var st unix.Stat_t
+	var is Stamp
 	var failed error
-	err = conn.Control(func(at uintptr) {
-		failed = unix.Fstatat(int(at), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		for failed == syscall.EINTR {
-			failed = unix.Fstatat(int(at), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		}
-	})
+	err = conn.Control(func(at uintptr) { is, failed = stat(int(at), name) })
 	switch {
 	case err != nil:
 		return Stamp{}, err
 	case failed != nil:
 		return Stamp{}, &os.PathError{Op: "lstat", Path: name, Err: failed}
 	}
-	return Stamp{Inode: uint64(st.Ino), Changed: st.Ctim.Nano(), Size: int64(st.Size)}, nil
+	return is, nil
+}
+
+func stat(at int, name string) (Stamp, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	for err == syscall.EINTR {
+		err = unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	return Stamp{Inode: uint64(st.Ino), Changed: st.Ctim.Nano(), Size: int64(st.Size)}, err
 }

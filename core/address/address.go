@@ -38,17 +38,24 @@ func (a Address) Null() bool { return a.Local == "" && a.Domain == "" }
 // String gives the address as it is written between angle brackets, the local part
 // quoted where RFC 5321 asks for it. The null reverse-path is the empty string.
 func (a Address) String() string {
+	var room [64]byte
+	return string(a.Append(room[:0]))
+}
+
+// Append appends what String gives.
+func (a Address) Append(b []byte) []byte {
 	if a.Null() {
-		return ""
+		return b
 	}
-	local := a.Local
-	if !dotString(local) {
-		local = quote(local)
+	if dotString(a.Local) {
+		b = append(b, a.Local...)
+	} else {
+		b = append(b, quote(a.Local)...)
 	}
-	if a.Domain == "" {
-		return local
+	if a.Domain != "" {
+		b = append(append(b, '@'), a.Domain...)
 	}
-	return local + "@" + a.Domain
+	return b
 }
 
 // Parse reads a mailbox without angle brackets. A missing domain is accepted and left

@@ -145,8 +145,7 @@ func TestQueueLines(t *testing.T) {
 			`99b6aa0346ee5eb0|inet4|mta||alice@example.org|u2@tempfail.example.net|u2@tempfail.example.net|1795438627|1795784227|1795438630|1|pending|0|later \xff à`},
 	}
 	for _, tt := range tests {
-		q := NewQueueEntry(&tt.env, tt.info, time.Minute)
-		if got := string(q.AppendLine([]byte("x"))); got != "x"+tt.want+"\n" {
+		if got := string(AppendQueueLine([]byte("x"), &tt.env, &tt.info, time.Minute)); got != "x"+tt.want+"\n" {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
 	}

@@ -14,26 +14,38 @@ import (
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
-// NewQueueEntry joins what the queue and what the scheduler know of an envelope. An empty
-// TTL of the envelope means ttl.
-func NewQueueEntry(e *envelope.Envelope, info scheduler.Info, ttl time.Duration) QueueEntry {
-	q := QueueEntry{
-		ID: e.ID, Family: family(e.Sockaddr), Type: e.Type.String(), Flags: queueFlags(e, info),
-		Sender: mailbox(e.Sender), Rcpt: mailbox(e.Rcpt), Dest: mailbox(e.Dest),
-		Created: seconds(e.Created), LastTry: seconds(e.LastTry), Retry: int64(e.Retry),
-		State: "pending", Seconds: int64(info.Wait / time.Second), ErrorLine: e.ErrorLine,
-	}
+// AppendQueueLine appends the line of smtpctl show queue for an envelope, of what the queue and what the scheduler
+// know of it. An empty TTL of the envelope means ttl. There may be a million of them, so it makes nothing else.
+func AppendQueueLine(b []byte, e *envelope.Envelope, info *scheduler.Info, ttl time.Duration) []byte {
 	if e.TTL > 0 {
 		ttl = e.TTL
 	}
-	q.Expires = q.Created + int64(ttl/time.Second)
+	state, why := "pending", e.ErrorLine
 	switch {
 	case info.State == scheduler.Inflight:
-		q.State = "inflight"
+		state = "inflight"
 	case info.Reason != scheduler.NoHold:
-		q.State, q.ErrorLine = "held", HeldText(e, info.Reason)
+		state, why = "held", HeldText(e, info.Reason)
 	}
-	return q
+	start := len(b)
+	b = e.ID.Append(b)
+	b = append(append(b, '|'), family(e.Sockaddr)...)
+	b = append(append(b, '|'), e.Type.String()...)
+	b = appendFlags(append(b, '|'), e, info)
+	for _, a := range [...]*address.Address{&e.Sender, &e.Rcpt, &e.Dest} {
+		b = appendMailbox(append(b, '|'), a)
+	}
+	created := seconds(e.Created)
+	for _, n := range [...]int64{created, created + int64(ttl/time.Second), seconds(e.LastTry), int64(e.Retry)} {
+		b = strconv.AppendInt(append(b, '|'), n, 10)
+	}
+	b = append(append(b, '|'), state...)
+	b = strconv.AppendInt(append(b, '|'), int64(info.Wait/time.Second), 10)
+	b = append(append(b, '|'), why...)
+	if slices.ContainsFunc(b[start:], func(c byte) bool { return c < ' ' || c > '~' }) {
+		b = append(b[:start], trace.Escape(string(b[start:]))...)
+	}
+	return append(b, '\n')
 }
 
 // HeldText says why an envelope is held.
@@ -62,9 +74,10 @@ func family(sockaddr string) string {
 	return "local"
 }
 
-func queueFlags(e *envelope.Envelope, info scheduler.Info) string {
-	var words []string
-	for _, flag := range []struct {
+// appendFlags appends the words of bounce, auth, internal, suspend and hold, separated by commas.
+func appendFlags(b []byte, e *envelope.Envelope, info *scheduler.Info) []byte {
+	start := len(b)
+	for _, flag := range [...]struct {
 		set  bool
 		word string
 	}{
@@ -74,18 +87,23 @@ func queueFlags(e *envelope.Envelope, info scheduler.Info) string {
 		{info.Suspended, "suspend"},
 		{info.Held, "hold"},
 	} {
-		if flag.set {
-			words = append(words, flag.word)
+		if !flag.set {
+			continue
 		}
+		if len(b) > start {
+			b = append(b, ',')
+		}
+		b = append(b, flag.word...)
 	}
-	return strings.Join(words, ",")
+	return b
 }
 
-func mailbox(a address.Address) string {
+// appendMailbox appends an address; "@" is the null sender.
+func appendMailbox(b []byte, a *address.Address) []byte {
 	if a.Null() {
-		return "@"
+		return append(b, '@')
 	}
-	return a.String()
+	return a.Append(b)
 }
 
 func seconds(t time.Time) int64 {
@@ -93,25 +111,6 @@ func seconds(t time.Time) int64 {
 		return 0
 	}
 	return t.Unix()
-}
-
-// AppendLine appends the line of smtpctl show queue.
-func (q *QueueEntry) AppendLine(b []byte) []byte {
-	start := len(b)
-	b = append(b, q.ID.String()...)
-	for _, word := range [...]string{q.Family, q.Type, q.Flags, q.Sender, q.Rcpt, q.Dest} {
-		b = append(append(b, '|'), word...)
-	}
-	for _, n := range [...]int64{q.Created, q.Expires, q.LastTry, q.Retry} {
-		b = strconv.AppendInt(append(b, '|'), n, 10)
-	}
-	b = append(append(b, '|'), q.State...)
-	b = strconv.AppendInt(append(b, '|'), q.Seconds, 10)
-	b = append(append(b, '|'), q.ErrorLine...)
-	if slices.ContainsFunc(b[start:], func(c byte) bool { return c < ' ' || c > '~' }) {
-		b = append(b[:start], trace.Escape(string(b[start:]))...)
-	}
-	return append(b, '\n')
 }
 
 // String is the output of smtpctl show status.

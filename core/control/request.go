@@ -130,22 +130,3 @@ type QueuePage struct {
 	Next    envelope.ID // where the next page begins; 0: this was the last
 	Loading bool        // there may be envelopes that were not read yet since the start
 }
-
-// QueueEntry is an envelope as smtpctl show queue prints it. Times are in seconds since
-// 1970; 0 is never.
-type QueueEntry struct {
-	ID        envelope.ID
-	Family    string // inet4, inet6 or local
-	Type      string // mda, mta or bounce
-	Flags     string // of bounce, auth, internal, suspend and hold, separated by commas
-	Sender    string // "@" is the null sender
-	Rcpt      string
-	Dest      string
-	Created   int64
-	Expires   int64
-	LastTry   int64
-	Retry     int64
-	State     string // pending, inflight, held or offline
-	Seconds   int64  // until the next attempt, or since the one under way began
-	ErrorLine string // of a held one: why it is
-}

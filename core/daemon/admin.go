@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/godwit-mta/godwit/compat/reexec"
@@ -183,12 +181,7 @@ func (q *queueRole) admin(r *ipc.Request) {
 	case control.Remove:
 		r.Reply(q.inParts(rng, q.removeRange))
 	case control.ShowQueue:
-		page := q.page(rng)
-		r.Reply(page)
-		if q.shown.Add(int64(len(page.Lines))) > muchShown && page.Next == 0 {
-			q.shown.Store(0)
-			q.tidy()
-		}
+		q.showPage(r, rng)
 	case control.ShowEnvelope:
 		q.showEnvelope(r, req.First)
 	case control.ShowMessage:
@@ -238,101 +231,6 @@ func (q *queueRole) removeRange(rng scheduler.Range) int {
 	}
 	q.drop(gone...)
 	return len(gone) + len(doomed)
-}
-
-// Limits of a page of show queue, so that it comes soon and is not large: it ends with the step that exceeds one.
-const (
-	pageTime  = 20 * time.Millisecond
-	pageLimit = 256 << 10 // octets
-)
-
-// listerTime is how long the next page is waited for.
-const listerTime = 10 * time.Second
-
-// muchShown is how many octets of lists leave enough garbage behind to be looked for.
-const muchShown = 1 << 20
-
-// lineReaders is how many goroutines read the envelopes of a page.
-const lineReaders = 4
-
-// page gives a part of the queue as show queue prints it. Whoever does not take the next one leaves
-// nothing behind for long.
-func (q *queueRole) page(rng scheduler.Range) *control.QueuePage {
-	page, from := &control.QueuePage{Loading: !q.isLoaded()}, q.lister()
-	for until := time.Now().Add(pageTime); ; {
-		infos := q.step(rng)
-		page.Lines = append(page.Lines, q.lines(from, infos)...)
-		if len(infos) == 0 || infos[len(infos)-1].ID >= rng.Last {
-			return page
-		}
-		rng.First = infos[len(infos)-1].ID + 1
-		if len(page.Lines) >= pageLimit || time.Now().After(until) {
-			page.Next = rng.First
-			q.listOn(from, page.Next)
-			return page
-		}
-	}
-}
-
-// lister gives envelopes.
-type lister interface {
-	Envelope(id envelope.ID) (*envelope.Envelope, error)
-}
-
-// lister gives what reads many envelopes one after the other: that of the page before, if there is one.
-func (q *queueRole) lister() lister {
-	if r := q.listing.Swap(nil); r != nil {
-		return r
-	}
-	if s, ok := q.store.(interface{ Reader() *queue.Reader }); ok {
-		return s.Reader()
-	}
-	return q.store
-}
-
-// listOn keeps it for the next page, which begins with an envelope.
-func (q *queueRole) listOn(from lister, next envelope.ID) {
-	r, ok := from.(*queue.Reader)
-	if !ok {
-		return
-	}
-	r.Forget(next)
-	q.listing.Store(r)
-	time.AfterFunc(listerTime, func() { q.listing.CompareAndSwap(r, nil) })
-}
-
-// lines gives the lines of some envelopes.
-func (q *queueRole) lines(from lister, infos []scheduler.Info) []byte {
-	var parts [lineReaders][]byte
-	var readers sync.WaitGroup
-	for i, part := range slices.Collect(slices.Chunk(infos, max(1, (len(infos)+lineReaders-1)/lineReaders))) {
-		readers.Go(func() {
-			for j := range part {
-				if e, there := q.listed(from, &part[j]); there {
-					parts[i] = e.AppendLine(parts[i])
-				}
-			}
-		})
-	}
-	readers.Wait()
-	return slices.Concat(parts[:]...)
-}
-
-// listed gives what show queue prints of an envelope, if that is still there.
-func (q *queueRole) listed(from lister, info *scheduler.Info) (entry control.QueueEntry, there bool) {
-	e, ok := q.flying(info.ID)
-	if !ok {
-		stored, err := from.Envelope(info.ID)
-		switch {
-		case err == nil:
-			e = *stored
-		case info.Reason == scheduler.NoHold:
-			return entry, false
-		default: // it cannot be read, but it is there
-			e = envelope.Envelope{ID: info.ID}
-		}
-	}
-	return control.NewQueueEntry(&e, *info, q.settings().QueueTTL), true
 }
 
 func (q *queueRole) showEnvelope(r *ipc.Request, id envelope.ID) {

@@ -484,8 +484,15 @@ func TestQueueCommands(t *testing.T) {
 	}
 }
 
+// queueLine is a line of show queue.
+type queueLine struct {
+	ID                                                        envelope.ID
+	Family, Type, Flags, Sender, Rcpt, Dest, State, ErrorLine string
+	Created, Expires, LastTry, Retry, Seconds                 int64
+}
+
 // queue waits until that many envelopes are listed as waiting, and gives them.
-func (l *lab) queue(n int) []control.QueueEntry {
+func (l *lab) queue(n int) []queueLine {
 	l.t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		entries := l.listed()
@@ -505,7 +512,7 @@ func (l *lab) queue(n int) []control.QueueEntry {
 }
 
 // listed gives what show queue prints, taken apart.
-func (l *lab) listed() (entries []control.QueueEntry) {
+func (l *lab) listed() (entries []queueLine) {
 	l.t.Helper()
 	req := control.Request{Op: control.ShowQueue, Last: ^envelope.ID(0)}
 	for {
@@ -528,7 +535,7 @@ func (l *lab) listed() (entries []control.QueueEntry) {
 					l.t.Fatal(err)
 				}
 			}
-			entries = append(entries, control.QueueEntry{ID: id, Family: f[1], Type: f[2], Flags: f[3], Sender: f[4], Rcpt: f[5], Dest: f[6],
+			entries = append(entries, queueLine{ID: id, Family: f[1], Type: f[2], Flags: f[3], Sender: f[4], Rcpt: f[5], Dest: f[6],
 				Created: n[0], Expires: n[1], LastTry: n[2], Retry: n[3], State: f[11], Seconds: n[4], ErrorLine: f[13]})
 		}
 		if req.First = page.Next; req.First == 0 {

@@ -51,7 +51,7 @@ type queueRole struct {
 	started  bool
 	loaded   chan struct{} // closed when all is in the scheduler that was queued at the start
 	shown    atomic.Int64  // octets of show queue since tidy
-	listing  atomic.Pointer[queue.Reader]
+	listing  atomic.Pointer[listing]
 
 	recording   recording
 	gathering   gathering
@@ -192,14 +192,23 @@ func (q *queueRole) loadWith(load func(func(*envelope.Envelope) error) error) {
 	q.tidy()
 }
 
-// tidy gives back the memory that reading or listing the queue needed. With many envelopes the collector runs at a smaller
-// growth than usual: what it keeps of them has no pointers, so that it costs next to nothing to look at, and the
-// room that it leaves would cost as much as the envelopes.
+// tidy gives back the memory that reading or listing the queue needed.
 func (q *queueRole) tidy() {
-	if q.sched.Counts().Envelopes >= manyEnvelopes {
-		debug.SetGCPercent(30)
-	}
+	q.thrifty(true)
 	debug.FreeOSMemory()
+}
+
+// thrifty lets the collector run at a smaller growth than usual when there are many envelopes: what it keeps of them has no pointers,
+// so that it costs next to nothing to look at, and the room that it leaves would cost as much as the envelopes. While they are
+// listed it would run all the time.
+func (q *queueRole) thrifty(on bool) {
+	switch {
+	case q.sched.Counts().Envelopes < manyEnvelopes:
+	case on:
+		debug.SetGCPercent(30)
+	default:
+		debug.SetGCPercent(100)
+	}
 }
 
 const manyEnvelopes = 50_000

@@ -20,7 +20,7 @@ import (
 )
 
 // states waits until the queue is in these states, in the order of the ids, and gives it.
-func (l *lab) states(want ...string) []control.QueueEntry {
+func (l *lab) states(want ...string) []queueLine {
 	l.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		entries := l.listed()
@@ -38,7 +38,7 @@ func (l *lab) states(want ...string) []control.QueueEntry {
 }
 
 // heldFor waits until the only envelope is held for that reason, and gives it.
-func (l *lab) heldFor(why string) control.QueueEntry {
+func (l *lab) heldFor(why string) queueLine {
 	l.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		e := l.states("held")[0]
@@ -152,7 +152,7 @@ action "files" maildir userbase <people> ttl 2d
 action "aliases" expand-only
 match from any for any action "smarthost"
 `)
-	byDest := map[string]control.QueueEntry{}
+	byDest := map[string]queueLine{}
 	for _, e := range l.states("held", "held", "held") {
 		byDest[e.Dest] = e
 	}

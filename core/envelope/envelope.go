@@ -27,10 +27,13 @@ func NewID(msg MessageID, n uint32) ID { return ID(msg)<<32 | ID(n) }
 // Message gives the message of an envelope.
 func (id ID) Message() MessageID { return MessageID(id >> 32) }
 
-func (id ID) String() string {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(id))
-	return hex.EncodeToString(b[:])
+func (id ID) String() string { return string(id.Append(make([]byte, 0, 16))) }
+
+// Append appends the 16 digits.
+func (id ID) Append(b []byte) []byte {
+	var raw [8]byte
+	binary.BigEndian.PutUint64(raw[:], uint64(id))
+	return hex.AppendEncode(b, raw[:])
 }
 
 func (id MessageID) String() string {

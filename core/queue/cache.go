@@ -90,6 +90,18 @@ func (c *cache) readFirst(dir string) *cached {
 	return was
 }
 
+// look opens a bucket to look at what the cache has of it; nil: there is nothing to be seen.
+func (c *cache) look(dir string, was *cached) openDir {
+	if c == nil || len(was.messages) == 0 {
+		return nil
+	}
+	d, err := c.disk.Dir(dir)
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
 // add appends records of messages of one bucket, and makes the file anew when it has become too large.
 func (c *cache) add(dir string, records []byte) {
 	if c == nil || len(records) == 0 {
@@ -158,7 +170,7 @@ func (c *cache) settle(dir string, was *cached, fresh []byte, live int64, encryp
 func (c *cache) renew(dir string) error {
 	b := []byte(cacheHead)
 	for id, record := range c.read(dir).messages {
-		if m, err := decodeCached(record); err == nil && c.same(messageDir(id), m.dir) {
+		if m, err := decodeCached(record); err == nil && same(c.disk, messageDir(id), m.dir) {
 			b = append(b, record...)
 		}
 	}
@@ -176,9 +188,9 @@ func (c *cache) renew(dir string) error {
 	return c.disk.Rename(tmp, cacheFile(dir))
 }
 
-// same reports whether a file is in the state of which a stamp tells.
-func (c *cache) same(name string, as stamp) bool {
-	is, err := c.disk.Stat(name)
+// same reports whether a file is in the state of which a stamp tells. Its name is relative to d.
+func same(d interface{ Stat(string) (stamp, error) }, name string, as stamp) bool {
+	is, err := d.Stat(name)
 	return err == nil && is == as
 }
 
@@ -197,16 +209,16 @@ func (c *cache) sees(name string, as *stamp) bool {
 // coarseTick is more than the coarsest clock of a file system.
 const coarseTick = 3 * time.Second
 
-// recall gives a message from the cache, or nil when it has to be read.
-func (s *FS) recall(id envelope.MessageID, record []byte) *loaded {
+// recall gives a message of a bucket from the cache, or nil when it has to be read.
+func (s *FS) recall(files openDir, id envelope.MessageID, record []byte) *loaded {
 	m, err := decodeCached(record)
-	if err != nil || m.id != id || !s.cache.same(messageDir(id), m.dir) {
+	if err != nil || m.id != id || files == nil || !same(files, inBucket(messageDir(id)), m.dir) {
 		return nil
 	}
 	l := &loaded{id: id, dir: messageDir(id), message: true,
 		e: &entry{dir: true, coded: m.coded, evps: make([]place, len(m.evps))}, evps: make([]*envelope.Envelope, len(m.evps))}
 	for i, c := range m.evps {
-		if l.evps[i] = s.recallEnvelope(envelope.NewID(id, c.n), &c); l.evps[i] == nil {
+		if l.evps[i] = s.recallEnvelope(files, envelope.NewID(id, c.n), &c); l.evps[i] == nil {
 			return nil
 		}
 		l.e.evps[i] = place{n: c.n}
@@ -215,8 +227,8 @@ func (s *FS) recall(id envelope.MessageID, record []byte) *loaded {
 }
 
 // recallEnvelope gives an envelope from the cache, or nil.
-func (s *FS) recallEnvelope(id envelope.ID, c *cachedEnvelope) *envelope.Envelope {
-	if !s.cache.same(envelopeFile(id), c.stamp) {
+func (s *FS) recallEnvelope(files openDir, id envelope.ID, c *cachedEnvelope) *envelope.Envelope {
+	if !same(files, inBucket(envelopeFile(id)), c.stamp) {
 		return nil
 	}
 	e, err := s.parse(id, c.text)

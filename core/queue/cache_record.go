@@ -120,19 +120,41 @@ func decodeCached(record []byte) (m cachedMessage, err error) {
 	b := record[cacheRecordHead:]
 	m = cachedMessage{id: envelope.MessageID(binary.LittleEndian.Uint32(b)), dir: readStamp(b[4:]), coded: b[4+stampLen] == 1}
 	for b = b[cachedLen:]; len(b) > 0; {
-		if len(b) < cachedEvpLen {
+		var e cachedEnvelope
+		var ok bool
+		if e, b, ok = cutCached(b); !ok {
 			return m, errCached
 		}
-		e := cachedEnvelope{n: binary.LittleEndian.Uint32(b), stamp: readStamp(b[4:])}
-		n := int64(binary.LittleEndian.Uint32(b[4+stampLen:]))
-		if b = b[cachedEvpLen:]; n > int64(len(b)) || e.n == 0 {
-			return m, errCached
-		}
-		e.text, b = b[:n:n], b[n:]
 		m.evps = append(m.evps, e)
 	}
 	if len(m.evps) == 0 || m.id == 0 {
 		return m, errCached
 	}
 	return m, nil
+}
+
+// cutCached splits the first envelope off.
+func cutCached(b []byte) (e cachedEnvelope, rest []byte, ok bool) {
+	if len(b) < cachedEvpLen {
+		return e, nil, false
+	}
+	e = cachedEnvelope{n: binary.LittleEndian.Uint32(b), stamp: readStamp(b[4:])}
+	n := int64(binary.LittleEndian.Uint32(b[4+stampLen:]))
+	if b = b[cachedEvpLen:]; n > int64(len(b)) || e.n == 0 {
+		return e, nil, false
+	}
+	e.text = b[:n:n]
+	return e, b[n:], true
+}
+
+// findCached gives one envelope of a record, without a copy of the others.
+func findCached(record []byte, n uint32) (e cachedEnvelope, ok bool) {
+	if len(record) < cacheRecordHead+cachedLen {
+		return e, false
+	}
+	b := record[cacheRecordHead+cachedLen:]
+	for ok = true; ok && e.n != n; {
+		e, b, ok = cutCached(b)
+	}
+	return e, ok
 }

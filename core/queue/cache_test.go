@@ -366,10 +366,11 @@ func TestReader(t *testing.T) {
 	want := func(reads int64) {
 		t.Helper()
 		spy.reads.Store(0)
-		r := s.Reader()
+		r, got := s.Reader(), new(envelope.Envelope)
+		defer r.Close()
 		for _, m := range all {
 			for _, e := range m.Envelopes {
-				if got, err := r.Envelope(e.ID); err != nil || plain(got) != plain(e) {
+				if err := r.Read(e.ID, got); err != nil || plain(got) != plain(e) {
 					t.Errorf("envelope %v: %v, %v", e.ID, got, err)
 				}
 			}
@@ -381,15 +382,18 @@ func TestReader(t *testing.T) {
 	want(0)
 	r := s.Reader()
 	for _, m := range all {
-		if _, err := r.Envelope(m.Envelopes[0].ID); err != nil {
+		if err := r.Read(m.Envelopes[0].ID, new(envelope.Envelope)); err != nil {
 			t.Error(err)
 		}
-		if r.Forget(m.Envelopes[0].ID); len(r.buckets) == 0 {
+		if r.Forget(m.Envelopes[0].ID); r.buckets[bucketOf(m.ID)] == nil {
 			t.Error("the bucket in use is forgotten")
 		}
 	}
-	if r.Forget(^envelope.ID(0)); len(r.buckets) > 1 {
-		t.Errorf("%d buckets are left", len(r.buckets))
+	r.Close()
+	for i, b := range r.buckets {
+		if b != nil {
+			t.Errorf("bucket %d is left", i)
+		}
 	}
 	edit(t, dir, all[0].Envelopes[0], func(e *envelope.Envelope) { e.Retry = 9 })
 	want(1)
@@ -404,13 +408,13 @@ func TestReader(t *testing.T) {
 	if err := s.Apply([]Change{{Op: Remove, ID: gone}}); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := s.Reader().Envelope(gone); !errors.Is(err, ErrNotFound) {
-		t.Errorf("one that is gone: %v, %v", e, err)
+	if e := new(envelope.Envelope); !errors.Is(s.Reader().Read(gone, e), ErrNotFound) {
+		t.Errorf("one that is gone: %v", e)
 	}
 	all = all[:4]
 	flush(t, s)
 	want(1)
-	if e, err := s.Reader().Envelope(gone); !errors.Is(err, ErrNotFound) {
-		t.Errorf("one that went long ago: %v, %v", e, err)
+	if e := new(envelope.Envelope); !errors.Is(s.Reader().Read(gone, e), ErrNotFound) {
+		t.Errorf("one that went long ago: %v", e)
 	}
 }

@@ -28,8 +28,15 @@ type disk interface {
 	ReadDir(name string) ([]string, error) // names, in no order
 	Exists(name string) (bool, error)
 	Stat(name string) (stamp, error)
+	Dir(name string) (openDir, error)
 	SyncDir(name string) error
 	Free() (diskfree.Space, error)
+	Close() error
+}
+
+// openDir is an open directory of a disk, for looking at many files below it: their names are relative to it.
+type openDir interface {
+	Stat(name string) (stamp, error)
 	Close() error
 }
 
@@ -120,8 +127,20 @@ func (d *osDisk) ReadDir(name string) ([]string, error) { return openat.Names(d.
 // Exists is called for each new message: see ReadFile.
 func (d *osDisk) Exists(name string) (bool, error) { return openat.Exists(d.top, name) }
 
-// Stat is called for each envelope at a start.
 func (d *osDisk) Stat(name string) (stamp, error) { return openat.Stat(d.top, name) }
+
+func (d *osDisk) Dir(name string) (openDir, error) {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return osDir{f}, nil
+}
+
+type osDir struct{ *os.File }
+
+// Stat is called for each envelope at a start and for each list.
+func (d osDir) Stat(name string) (stamp, error) { return openat.Stat(d.File, name) }
 
 func (d *osDisk) SyncDir(name string) error {
 	f, err := d.root.Open(name)

@@ -45,18 +45,25 @@ func (s *FS) appendEnvelope(b []byte, e *envelope.Envelope) ([]byte, error) {
 
 // parse reads an envelope. Times in the future become now: left alone, they would keep a
 // message from being tried, or from expiring, until they come.
-func (s *FS) parse(id envelope.ID, text []byte) (e *envelope.Envelope, err error) {
-	if encoded(text) {
-		text, err = s.codec.Load().decode(ownerOfEnvelope(id), text, envelope.MaxText)
-	}
-	if err == nil {
-		e, err = envelope.Parse(id, text)
-	}
-	if err != nil {
+func (s *FS) parse(id envelope.ID, text []byte) (*envelope.Envelope, error) {
+	e := new(envelope.Envelope)
+	if err := s.read(e, id, text); err != nil {
 		return nil, err
 	}
-	clampTimes(e, s.now())
 	return e, nil
+}
+
+// read is parse into what is there.
+func (s *FS) read(e *envelope.Envelope, id envelope.ID, text []byte) (err error) {
+	if encoded(text) {
+		if text, err = s.codec.Load().decode(ownerOfEnvelope(id), text, envelope.MaxText); err != nil {
+			return err
+		}
+	}
+	if err = e.Read(id, string(text)); err == nil {
+		clampTimes(e, s.now())
+	}
+	return err
 }
 
 // decodeBody reads an encoded text: a small one into memory, a larger one into a file without a

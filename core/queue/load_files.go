@@ -110,6 +110,7 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 	for dir := range todo {
 		names, err := s.disk.ReadDir(dir)
 		cached, live, fresh := s.cache.readFirst(dir), int64(0), []byte(nil)
+		files := s.cache.look(dir, cached)
 		if err != nil && !send(found, stop, &loaded{dir: dir, err: err}) {
 			return
 		}
@@ -123,7 +124,7 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 				continue
 			}
 			record := cached.messages[id]
-			l := s.recall(id, record)
+			l := s.recall(files, id, record)
 			if l == nil {
 				l = s.readMessage(id)
 				record, fresh = l.record, append(fresh, l.record...)
@@ -132,6 +133,9 @@ func (s *FS) readBuckets(todo <-chan string, found chan<- *loaded, stop <-chan s
 			if !errors.Is(l.err, fs.ErrNotExist) && !send(found, stop, l) {
 				return
 			}
+		}
+		if files != nil {
+			files.Close()
 		}
 		s.cache.settle(dir, cached, fresh, live, s.codec.Load().first != nil)
 	}

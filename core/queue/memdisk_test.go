@@ -421,6 +421,25 @@ func (d *memDisk) Exists(name string) (bool, error) {
 	return err == nil, err
 }
 
+// memDir is a directory by its name.
+type memDir struct {
+	d    *memDisk
+	name string
+}
+
+func (d *memDisk) Dir(name string) (openDir, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.begin("open", name, false); err != nil {
+		return nil, err
+	}
+	_, err := d.look("open", name)
+	return memDir{d, name}, err
+}
+
+func (m memDir) Stat(name string) (stamp, error) { return m.d.Stat(m.name + "/" + name) }
+func (m memDir) Close() error                    { return nil }
+
 // Stat gives a stamp that a power cut does not change, whatever it leaves of what was not synced.
 func (d *memDisk) Stat(name string) (stamp, error) {
 	d.mu.Lock()

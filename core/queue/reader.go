@@ -11,68 +11,77 @@ import (
 type Reader struct {
 	s       *FS
 	mu      sync.Mutex
-	buckets map[string]*readBucket // by their directories
+	buckets [256]*readBucket // by their numbers
 }
 
 type readBucket struct {
 	once   sync.Once
 	cached *cached
+	files  openDir // nil: nothing is there
 }
 
 // Reader makes one.
-func (s *FS) Reader() *Reader { return &Reader{s: s, buckets: make(map[string]*readBucket)} }
+func (s *FS) Reader() *Reader { return &Reader{s: s} }
 
-// Envelope is as that of Store.
-func (r *Reader) Envelope(id envelope.ID) (*envelope.Envelope, error) {
-	if e := r.recall(id); e != nil {
-		return e, nil
+// Read is Envelope of Store for who reads one after the other into the same.
+func (r *Reader) Read(id envelope.ID, e *envelope.Envelope) error {
+	if r.recall(id, e) {
+		return nil
 	}
-	return r.s.Envelope(id)
+	text, err := r.s.text(id)
+	if err != nil {
+		return err
+	}
+	return r.s.read(e, id, text)
 }
 
-// recall gives an envelope from the cache, or nil.
-func (r *Reader) recall(id envelope.ID) *envelope.Envelope {
+// recall reads an envelope from the cache, if that has it.
+func (r *Reader) recall(id envelope.ID, e *envelope.Envelope) bool {
 	msg := id.Message()
 	if r.s.cache == nil || !r.s.stillFiled(msg) {
-		return nil
+		return false
 	}
-	record := r.bucket(bucket(msg)).messages[msg]
-	m, err := decodeCached(record)
-	if err != nil {
-		return nil
+	b := r.bucket(msg)
+	if b.files == nil {
+		return false
 	}
-	for i := range m.evps {
-		if m.evps[i].n != uint32(id) {
-			continue
-		}
-		if e := r.s.recallEnvelope(id, &m.evps[i]); e != nil && r.s.stillFiled(msg) {
-			return e
-		}
-		break
-	}
-	return nil
+	c, ok := findCached(b.cached.messages[msg], uint32(id))
+	return ok && same(b.files, inBucket(envelopeFile(id)), c.stamp) && r.s.read(e, id, c.text) == nil && r.s.stillFiled(msg)
 }
 
-// bucket gives what the cache has of a bucket.
-func (r *Reader) bucket(dir string) *cached {
+// bucket gives what the cache has of the bucket of a message.
+func (r *Reader) bucket(msg envelope.MessageID) *readBucket {
+	n := bucketOf(msg)
 	r.mu.Lock()
-	b := r.buckets[dir]
+	b := r.buckets[n]
 	if b == nil {
 		b = new(readBucket)
-		r.buckets[dir] = b
+		r.buckets[n] = b
 	}
 	r.mu.Unlock()
-	b.once.Do(func() { b.cached = r.s.cache.read(dir) })
-	return b.cached
+	b.once.Do(func() {
+		b.cached = r.s.cache.read(bucket(msg))
+		b.files = r.s.cache.look(bucket(msg), b.cached)
+	})
+	return b
 }
 
-// Forget gives the memory back that only envelopes before id need.
-func (r *Reader) Forget(id envelope.ID) {
+// Forget gives back what only envelopes before id need. None of these may be asked for at that moment.
+func (r *Reader) Forget(id envelope.ID) { r.forget(int(bucketOf(id.Message()))) }
+
+// Close gives all of it back.
+func (r *Reader) Close() { r.forget(len(r.buckets)) }
+
+func (r *Reader) forget(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for dir := range r.buckets {
-		if dir < bucket(id.Message()) {
-			delete(r.buckets, dir)
+	for i, b := range r.buckets[:n] {
+		if b != nil && b.files != nil {
+			b.files.Close()
 		}
+		r.buckets[i] = nil
 	}
 }
+
+// bucketOf gives the number that is the name of a message's bucket.
+func bucketOf(msg envelope.MessageID) byte { return byte(msg >> 24) }

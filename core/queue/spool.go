@@ -53,6 +53,9 @@ var errTooLarge = errors.New("file is too large")
 
 func bucket(id envelope.MessageID) string { return queueDir + "/" + id.String()[:2] }
 
+// inBucket makes the name of a directory or file of a message one that is relative to its bucket.
+func inBucket(name string) string { return name[len(queueDir+"/XX/"):] }
+
 func messageDir(id envelope.MessageID) string { return bucket(id) + "/" + id.String() }
 
 func messageFile(id envelope.MessageID) string { return textFile(id, false) }
@@ -66,7 +69,16 @@ func textFile(id envelope.MessageID, coded bool) string {
 	return name
 }
 
-func envelopeFile(id envelope.ID) string { return messageDir(id.Message()) + "/" + id.String() }
+// envelopeFile is called for each envelope of a list of the queue.
+func envelopeFile(id envelope.ID) string {
+	var digits [16]byte
+	id.Append(digits[:0])
+	var room [len(queueDir) + 29]byte
+	b := append(append(room[:0], queueDir...), '/')
+	b = append(append(b, digits[:2]...), '/')
+	b = append(append(b, digits[:8]...), '/')
+	return string(append(b, digits[:]...))
+}
 
 func incomingFile(id envelope.MessageID) string { return incomingDir + "/" + id.String() }
 
