@@ -30,7 +30,7 @@ import (
 )
 
 // lookupRole answers questions: which envelopes a recipient becomes, and what the DNS
-// says. It alone makes envelopes.
+// says. It makes all envelopes but those of a decider.
 type lookupRole struct {
 	m   *member
 	dns *dns.Resolver
