@@ -49,12 +49,18 @@
 // DNS has look-ups with a time limit. Begin starts one, or anything else that takes
 // time, without waiting; Wait has its outcome when it is needed:
 //
-//	type listed struct{ later *filterkit.Later[filterkit.Listing] }
-//
 //	f.In.Report(filterkit.LinkConnect, func(s *filterkit.Session, _ []string) {
+//		addr := s.Addr // what Begin starts must not touch the session
 //		s.State = filterkit.Begin(s, func(ctx context.Context) (filterkit.Listing, error) {
-//			return resolver.ListedAddr(ctx, "dnsbl.example.org", s.Addr)
+//			return resolver.ListedAddr(ctx, "dnsbl.example.org", addr)
 //		})
+//	})
+//	f.In.Decide(filterkit.MailFrom, func(s *filterkit.Session, _ string) filterkit.Answer {
+//		listing, err := s.State.(*filterkit.Later[filterkit.Listing]).Wait()
+//		if err == nil && listing.Listed() {
+//			return filterkit.Reject(550, "5.7.1 "+listing.Reason)
+//		}
+//		return filterkit.Proceed()
 //	})
 //
 // # More

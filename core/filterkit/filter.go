@@ -33,7 +33,8 @@ type Config struct {
 	ADMD           string        // the name for Authentication-Results (RFC 8601)
 	SessionTimeout time.Duration // of a session in which nothing comes
 	In, Out        bool          // whether there will be such sessions
-	DecideOut      bool          // whether the server asks for decisions about outgoing sessions
+	DecideIn       bool          // the server is Godwit, and asks for decisions about sessions of clients
+	DecideOut      bool          // the same about outgoing ones
 }
 
 // Side is what a filter does with the sessions of one direction.

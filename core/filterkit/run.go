@@ -206,6 +206,7 @@ func (c *Config) set(name, value string) error {
 		c.In = c.In || value == "smtp-in"
 		c.Out = c.Out || value == "smtp-out"
 	case "decide":
+		c.DecideIn = c.DecideIn || value == "smtp-in"
 		c.DecideOut = c.DecideOut || value == "smtp-out"
 	}
 	return nil
