@@ -13,6 +13,9 @@ import (
 // TestMain runs nothing outside the namespaces of run.sh, where every test may take every
 // port, mount file systems and kill processes.
 func TestMain(m *testing.M) {
+	if isFilterProgram() {
+		os.Exit(filterProgram())
+	}
 	if isTableProgram() {
 		os.Exit(tableProgram())
 	}

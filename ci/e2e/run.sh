@@ -170,6 +170,7 @@ go build -trimpath -ldflags "-X main.version=e2e -X github.com/godwit-mta/godwit
 ln -s smtpctl "$top/bin/sendmail"
 go test -c -o "$top/bin/tests" "./ci/$package"
 ln "$top/bin/tests" "$top/libexec/table-test"
+ln "$top/bin/tests" "$top/libexec/filter-test"
 if [ $package = e2e ]; then
 	# Not among the other helpers: where it is, PAM decides.
 	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||

@@ -206,8 +206,8 @@ match auth <m> for any action b1
 
 // TestUnsupportedPlace shows what a user reads.
 func TestUnsupportedPlace(t *testing.T) {
-	cfg, _ := mustParse(t, "listen on lo\n  proc p \"/bin/p\"\n"+rule)
-	want := []Unsupported{{Pos{"smtpd.conf", 2, 3}, `a filter process is not supported yet`, `  proc p "/bin/p"`}}
+	cfg, _ := mustParse(t, "listen on lo\n  filter f phase connect match rdns junk\n"+rule)
+	want := []Unsupported{{Pos{"smtpd.conf", 2, 3}, `a builtin filter is not supported yet`, `  filter f phase connect match rdns junk`}}
 	if !slices.Equal(cfg.Unsupported, want) {
 		t.Errorf("got %v", cfg.Unsupported)
 	}

@@ -6,14 +6,7 @@ import "fmt"
 // the directive and of the option, then what is said about them. When
 // something is carried out, its line goes.
 var later = map[string]string{
-	"proc":             `a filter process`,
-	"filter proc":      `a filter process`,
-	"filter proc-exec": `a filter process`,
-	"filter chain":     `a chain of filters`,
-	"filter phase":     `a builtin filter`,
-
-	"listen filter":        `"filter" on a listener`,
-	"listen socket filter": `"filter" on the socket`,
+	"filter phase": `a builtin filter`,
 
 	"action filter": `"filter" in a relay action`,
 }

@@ -19,7 +19,7 @@ func (p *parent) configure(s *set, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	s.granted.add(p.generation, cfg.Tables)
+	s.granted.add(p.generation, cfg.Tables, filterProcs(cfg))
 	err = p.prepareAll(s, parts)
 	s.granted.settle(err == nil)
 	if err != nil {
@@ -101,7 +101,8 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatcherConfig, error) {
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, SMTP: cfg.SMTP, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
-		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", TLSReport: cfg.TLSReport.Organization != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP}
+		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", TLSReport: cfg.TLSReport.Organization != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP,
+		Filters: usedFilters(cfg), ADMD: cfg.ADMD, Version: p.opts.Version, ControlSocket: p.opts.Socket}
 	d.Rules, d.RuleTables = decidable(cfg)
 	d.SubAddrDelim, d.QueueTTL, d.SRS = cfg.SubAddrDelim, cfg.QueueTTL, cfg.SRS.Key != ""
 	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })

@@ -16,6 +16,7 @@ import (
 
 	"github.com/godwit-mta/godwit/compat/nonblock"
 	"github.com/godwit-mta/godwit/compat/privdrop"
+	"github.com/godwit-mta/godwit/core/filter"
 	"github.com/godwit-mta/godwit/core/ipc"
 	"github.com/godwit-mta/godwit/core/smtp"
 	"github.com/godwit-mta/godwit/core/stats"
@@ -57,7 +58,8 @@ type dispatcherSettings struct {
 	certs     map[string]*tls.Certificate // by the name of the pki
 	listeners []*listener
 	local     *listener // behind the control socket
-	decider   *decider  // nil: lookup decides about all recipients
+	filters   *filterSet
+	decider   *decider // nil: lookup decides about all recipients
 	accepting sync.WaitGroup
 }
 
@@ -66,6 +68,7 @@ type listener struct {
 	boundListener
 	socket net.Listener
 	smtp   *smtp.Config
+	chain  *filter.Chain // nil without filters
 }
 
 // mostSessions bounds the memory that sessions take together, at some 10 KiB each.
@@ -101,7 +104,11 @@ func (d *dispatcherRole) prepare(r *ipc.Request, sockets []*os.File) error {
 	if s.certs, err = d.certificates(s); err != nil {
 		return err
 	}
+	if s.filters, err = d.openFilters(s); err != nil {
+		return err
+	}
 	if s.listeners, err = s.listen(s.Listeners, sockets); err != nil {
+		s.filters.close()
 		return err
 	}
 	s.local = s.localListener()
@@ -133,7 +140,11 @@ func (s *dispatcherSettings) listen(bound []boundListener, sockets []*os.File) (
 	return made, nil
 }
 
-func (s *dispatcherSettings) close() { closeListeners(s.listeners) }
+// close takes no more connections. Filter processes end with the sessions that have them.
+func (s *dispatcherSettings) close() {
+	closeListeners(s.listeners)
+	s.filters.retire()
+}
 
 func closeListeners(list []*listener) {
 	for _, l := range list {
@@ -262,7 +273,17 @@ func (d *dispatcherRole) session(s *dispatcherSettings, l *listener, conn net.Co
 	now := d.stats.Counter(stats.SMTPSession)
 	now.Add(1)
 	defer now.Add(-1)
-	smtp.Serve(d.ctx, conn, peer, l.smtp, &backend{d, s, l}, t)
+	b := backend{d, s, l}
+	if l.chain == nil {
+		smtp.Serve(d.ctx, conn, peer, l.smtp, &b, t)
+		return
+	}
+	if !s.filters.hold() { // the configuration was changed in this moment
+		turnAway(l, conn, "4.3.2", "Service not available")
+		return
+	}
+	defer s.filters.release()
+	smtp.Serve(d.ctx, conn, peer, l.smtp, &filteredBackend{b, l.chain}, t)
 }
 
 func (d *dispatcherRole) handle(from Role, r *ipc.Request) {
@@ -306,7 +327,7 @@ func (d *dispatcherRole) drain(ctx context.Context) {
 
 // listener makes the settings of sessions on one address.
 func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
-	l := &listener{boundListener: *b}
+	l := &listener{boundListener: *b, chain: s.filters.chain(b.Filter)}
 	l.smtp = s.sessionConfig(b.Hostname)
 	l.smtp.Normalize, l.smtp.DSN = b.Normalize, !b.NoDSN
 	l.smtp.SMTPS, l.smtp.TLSRequire = b.SMTPS, b.TLSRequire
@@ -322,7 +343,7 @@ func (s *dispatcherSettings) listener(b *boundListener) (*listener, error) {
 }
 
 func (s *dispatcherSettings) localListener() *listener {
-	l := &listener{}
+	l := &listener{chain: s.filters.chain(s.Socket.Filter)}
 	l.Tag, l.MaskSrc = s.Socket.Tag, s.Socket.MaskSrc
 	l.smtp = s.sessionConfig("")
 	l.smtp.Normalize, l.smtp.DSN = true, !s.Socket.NoDSN

@@ -66,7 +66,8 @@ const (
 	kindPause    // partPause; answer partPause
 
 	// dispatcher -> parent
-	kindPassword // authRequest without a table; answer foundReply
+	kindPassword    // authRequest without a table; answer foundReply
+	kindFilterStart // filterRequest; answer programReply and a socket
 
 	// parent -> hasher
 	kindVerify // verifyRequest; answer verifyReply
@@ -96,7 +97,7 @@ const (
 	// lookup -> dispatcher
 	kindReportMail // reportMail; answer nil
 
-	// lookup or queue -> parent
+	// lookup, queue or dispatcher -> parent
 	kindProgramStop // programStop
 
 	// parent -> lookup
@@ -353,6 +354,12 @@ type tableRequest struct {
 // backendRequest asks for the program that the command line names for the queue, or for the
 // scheduler.
 type backendRequest struct{ Scheduler bool }
+
+// filterRequest asks for a filter process.
+type filterRequest struct {
+	Generation uint64
+	Name       string
+}
 
 // programReply comes with the socket to the program.
 type programReply struct{ ID uint64 }

@@ -65,6 +65,10 @@ type dispatcherConfig struct {
 	SRS            bool
 	MTALimits      []config.MTALimits
 	Interfaces     []netip.Addr
+	Filters        []config.Filter // those that something uses
+	ADMD           string
+	Version        string // of the program
+	ControlSocket  string
 	PausedSMTP     bool
 	DANE           bool
 	STS            bool

@@ -23,7 +23,7 @@ func messages() []any {
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &reached{}, &partPause{}, &pausedParts{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},
 		&forwardReply{}, &userinfoRequest{}, &userinfoReply{}, &statsReply{}, &controlConfig{}, &cryptoConfig{},
-		&fileRequest{}, &tableRequest{}, &backendRequest{}, &programReply{}, &programStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
+		&fileRequest{}, &tableRequest{}, &backendRequest{}, &filterRequest{}, &programReply{}, &programStop{}, &lookupConfig{}, &dispatcherConfig{}, &addresses{},
 		&queueConfig{}, &adminRequest{}, &control.Request{}, &control.Count{},
 		&control.Text{}, &control.Stats{}, &control.Status{}, &control.QueuePage{},
 	}

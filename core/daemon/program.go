@@ -21,7 +21,7 @@ import (
 	"github.com/godwit-mta/godwit/platform"
 )
 
-// Limits of the programs that serve tables and backends.
+// Limits of the programs that serve tables and backends, and of filter processes.
 const (
 	mostPrograms    = 128             // of one set, those of earlier configurations and of those that end included
 	programGrace    = 2 * time.Second // from the end of the input to SIGTERM, and from that to SIGKILL
@@ -39,7 +39,7 @@ type programs struct {
 	alive   sync.WaitGroup
 }
 
-// runningProgram is a program that serves a table, or is a backend.
+// runningProgram is a program that serves a table, is a backend or a filter.
 type runningProgram struct {
 	role   Role   // has the other end of its socket
 	name   string // in the log

@@ -37,13 +37,15 @@ func (p *parent) fromMember(s *set, from Role, r *ipc.Request) {
 		p.bounded(r, func() { p.keepFiles(r, "tls-report") })
 	case r.Kind == kindTableStart && from == Lookup:
 		p.bounded(r, func() { p.startTable(s, r) })
+	case r.Kind == kindFilterStart && from == Dispatcher:
+		p.bounded(r, func() { p.startFilter(s, r) })
 	case r.Kind == kindBackend && from == Queue:
 		p.bounded(r, func() { p.startBackend(s, r) })
 	case r.Kind == kindResumed && from == Queue:
 		p.bounded(r, func() { p.resumed(r) })
 	case r.Kind == kindPassword && from == Dispatcher:
 		bounded(p.passwords.slots, r, func() { p.checkPassword(s, r) })
-	case r.Kind == kindProgramStop && (from == Lookup || from == Queue):
+	case r.Kind == kindProgramStop && (from == Lookup || from == Queue || from == Dispatcher):
 		stopProgram(s, from, r)
 	case r.Kind == kindAdmin && from == Control:
 		r.Go(func() { p.adminRequest(s, r) })

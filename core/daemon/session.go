@@ -49,11 +49,14 @@ type mailSession struct {
 	host ptrReply
 	user string // who the client proved to be; "" without AUTH
 
+	hooks *sessionHooks // nil without filters
+
 	id        envelope.MessageID // of the message under way, 0 without one
 	sender    string
 	options   gosmtp.MailOptions
 	rcpts     []string             // those that were accepted
 	marked    bool                 // one of them had parameters of DSN
+	spam      bool                 // filters say so
 	envelopes int                  // that lookup made of them
 	relayed   []*envelope.Envelope // of the first of them: lookup was not asked
 	file      *os.File             // the body, when it is large

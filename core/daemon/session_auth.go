@@ -81,6 +81,9 @@ func (s *mailSession) authenticated(user string, found bool, err error) error {
 	default:
 		result, err = "permfail", smtp.RefusedAuth()
 	}
+	if s.hooks != nil {
+		s.hooks.authenticated(user, result)
+	}
 	s.c.Trace().Infof("smtp authentication user=%s result=%s", visible(user), result)
 	return err
 }

@@ -58,7 +58,7 @@ const maxHeader = 512 << 10
 
 // begin reads the message at least to the end of its header section, which is looked at
 // as a whole: a message in a loop collects fields. room is for messages of usual size.
-func begin(body *smtp.Body, room []byte) (text []byte, h message.Header, whole bool, err error) {
+func begin(body io.Reader, room []byte) (text []byte, h message.Header, whole bool, err error) {
 	for have := 0; ; {
 		n, err := io.ReadFull(body, room[have:])
 		whole = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -83,7 +83,11 @@ func begin(body *smtp.Body, room []byte) (text []byte, h message.Header, whole b
 
 // prefix gives the beginning of the message with the header fields that are added here.
 func (s *mailSession) prefix(start []byte, h message.Header) []byte {
-	text := s.received(make([]byte, 0, len(start)+512))
+	text := make([]byte, 0, len(start)+512)
+	if s.spam {
+		text = append(text, "X-Spam: Yes\n"...)
+	}
+	text = s.received(text)
 	head, rest := start[:h.Len], start[h.Len:]
 	if s.l.Masquerade && s.user != "" && s.sender != "" && h.HasFrom {
 		head = message.Masquerade(nil, head, s.complete(s.sender))
@@ -131,7 +135,7 @@ func (s *mailSession) received(b []byte) []byte {
 }
 
 // stream writes a large message to a file of the queue and gives its size.
-func (s *mailSession) stream(text []byte, body *smtp.Body) (int64, error) {
+func (s *mailSession) stream(text []byte, body io.WriterTo) (int64, error) {
 	defer s.d.bodies.Add(-1)
 	if s.d.bodies.Add(1) > s.d.mostBodies {
 		return 0, &gosmtp.SMTPError{Code: 452, EnhancedCode: gosmtp.EnhancedCode{4, 3, 1}, Message: "Too many large messages at a time"}
@@ -200,6 +204,9 @@ func (s *mailSession) commit(req *commitRequest) error {
 	}
 	t := s.c.Trace()
 	t.Infof("smtp message msgid=%s size=%d nrcpt=%d proto=%s", id, req.Size, len(rcpts), proto)
+	if s.hooks != nil {
+		s.hooks.kept(id, req.Size, reply.IDs)
+	}
 	for i, evp := range reply.IDs {
 		if i < len(rcpts) {
 			t.Infof("smtp envelope evpid=%s from=<%s> to=<%s>", evp, sender, rcpts[i])

@@ -11,8 +11,8 @@ import (
 	"github.com/godwit-mta/godwit/core/ipc"
 )
 
-// grants are the tables of the configurations that lookup holds. For these, and no others,
-// it may ask the parent for files and programs.
+// grants are the tables and filter processes of the configurations that lookup and the
+// dispatcher hold. For these, and no others, they may ask the parent for files and programs.
 type grants struct {
 	mu   sync.Mutex
 	list []grant // the newest is the last
@@ -21,13 +21,14 @@ type grants struct {
 type grant struct {
 	generation uint64
 	tables     []config.Table
+	procs      []config.Proc
 }
 
-// add lets lookup ask for the tables of a configuration that it is to prepare.
-func (g *grants) add(generation uint64, tables []config.Table) {
+// add lets lookup and the dispatcher ask for what is in a configuration that they are to prepare.
+func (g *grants) add(generation uint64, tables []config.Table, procs []config.Proc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.list = append(g.list, grant{generation, tables})
+	g.list = append(g.list, grant{generation, tables, procs})
 }
 
 // settle ends a preparation: with used the configuration replaced the others, of which
@@ -54,6 +55,20 @@ func (g *grants) table(generation uint64, name string) (config.Table, bool) {
 		}
 	}
 	return config.Table{}, false
+}
+
+// proc gives the declaration of a filter process.
+func (g *grants) proc(generation uint64, name string) (config.Proc, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.list {
+		for _, p := range c.procs {
+			if c.generation == generation && p.Name == name {
+				return p, true
+			}
+		}
+	}
+	return config.Proc{}, false
 }
 
 // file reports whether a table is read from the file.

@@ -168,9 +168,9 @@ func TestReloadTableProgram(t *testing.T) {
 // lookup gets from the parent what the configurations name, and nothing else.
 func TestGrants(t *testing.T) {
 	var g grants
-	g.add(1, []config.Table{{Name: "f", Backend: "file", Path: "/a"}, {Name: "p", Backend: "ldap", Path: "/conf"}, {Name: "d", Backend: "db", Path: "/b"}})
+	g.add(1, []config.Table{{Name: "f", Backend: "file", Path: "/a"}, {Name: "p", Backend: "ldap", Path: "/conf"}, {Name: "d", Backend: "db", Path: "/b"}}, nil)
 	g.settle(true)
-	g.add(2, []config.Table{{Name: "f", Backend: "file", Path: "/other"}})
+	g.add(2, []config.Table{{Name: "f", Backend: "file", Path: "/other"}}, nil)
 	for path, want := range map[string]bool{"/a": true, "/b": true, "/b.db": true, "/other": true, "/conf": false, "": false, "/etc/shadow": false} {
 		if got := g.file(path); got != want {
 			t.Errorf("file %q: %t", path, got)
@@ -190,7 +190,7 @@ func TestGrants(t *testing.T) {
 		}
 	}
 	for n := range uint64(keptGenerations) {
-		g.add(10+n, nil)
+		g.add(10+n, nil, nil)
 		g.settle(true)
 	}
 	if g.file("/a") {

@@ -2,10 +2,19 @@ package filter
 
 import "github.com/godwit-mta/godwit/core/trace"
 
-// Member is a filter of a chain: a builtin one.
+// Member is a filter of a chain: a builtin one or a process.
 type Member struct {
-	Name   string
-	Filter Filter
+	Name    string
+	Filter  Filter   // or
+	Process *Process // which may be a member of many chains
+}
+
+// kind is the word for the filter in FilterReport.
+func (m *Member) kind() string {
+	if m.Process != nil {
+		return "proc"
+	}
+	return "builtin"
 }
 
 // Chain is the filters of a listener or of a relay, in the order in which they are asked.
@@ -21,5 +30,33 @@ func (c *Chain) Open(s *Session, t *trace.Trace) *Link {
 	if c == nil {
 		return nil
 	}
-	return &Link{Session: s, chain: c, t: t}
+	l := &Link{Session: s, chain: c, t: t, parts: make([]part, len(c.members))}
+	for i := range c.members {
+		m, p := &c.members[i], &l.parts[i]
+		if m.Process == nil {
+			p.phases = m.Filter.Phases()
+		} else {
+			var wants registration
+			p.life, wants = m.Process.now()
+			p.phases = wants.filters
+			l.listen(p.life, wants.reports[s.Subsystem])
+		}
+		l.phases |= p.phases
+	}
+	return l
+}
+
+// listen notes that a process wants to know what happens. One that is in the chain twice is told
+// once.
+func (l *Link) listen(to *life, e events) {
+	if to == nil || e == 0 {
+		return
+	}
+	for _, o := range l.told {
+		if o == to {
+			return
+		}
+	}
+	l.told = append(l.told, to)
+	l.events |= e
 }

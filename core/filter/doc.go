@@ -18,8 +18,7 @@
 //	l.Report(filter.LinkConnect, ...)
 //	out := l.Ask(ctx, filter.Connect, ...)
 //	...
-//	l.Report(filter.LinkDisconnect)
-//	l.Close()
+//	l.Close() // reports that it has ended
 //
 // Sessions of ours with other servers (SMTPOut) only report. A nil Link does nothing, which is
 // all that a session without filters costs.

@@ -68,3 +68,10 @@ func ParseEvent(name string) (Event, bool) {
 	}
 	return 0, false
 }
+
+// events is a set of events.
+type events uint32
+
+const allEvents events = 1<<eventCount - 1
+
+func (s events) has(e Event) bool { return s&(1<<e) != 0 }

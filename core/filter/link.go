@@ -2,7 +2,9 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -13,8 +15,18 @@ import (
 // from one goroutine at a time; those of a nil Link do nothing.
 type Link struct {
 	*Session
-	chain *Chain
-	t     *trace.Trace
+	chain  *Chain
+	t      *trace.Trace
+	parts  []part // of the members of the chain
+	phases Phases // that any of them decides in
+	told   []*life
+	events events // that any of told wants to know
+}
+
+// part is what one member has to do with the session.
+type part struct {
+	phases Phases
+	life   *life // the process that knows the session; nil when none did run
 }
 
 // Outcome is what the filters of a chain decided together.
@@ -26,35 +38,65 @@ type Outcome struct {
 	Close     bool              // the session ends after the reply
 }
 
-// Ask has one filter after the other decide.
-func (l *Link) Ask(ctx context.Context, p Phase, arg string) Outcome {
+// Decides reports whether any filter is asked in a phase.
+func (l *Link) Decides(p Phase) bool { return l != nil && l.phases.Has(p) }
+
+// Ask has one filter after the other decide. arg is what the phase is about; more of it, which
+// cannot be rewritten, is only for processes.
+func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Outcome {
 	out := Outcome{Arg: arg}
 	if l == nil {
 		return out
 	}
-	d := Decision{}
 	for i := range l.chain.members {
-		m := &l.chain.members[i]
-		if !m.Filter.Phases().Has(p) {
+		m, part := &l.chain.members[i], &l.parts[i]
+		if p == Connect && part.phases != 0 && m.Process != nil && (part.life == nil || part.life.over()) {
+			out.Reply = l.broken(m.Name, p, errGone)
+			break
+		}
+		if !part.phases.Has(p) {
 			continue
 		}
-		var err error
-		if d, err = m.Filter.Decide(ctx, l.Session, p, out.Arg); err != nil {
-			l.t.Warnf("%s filter %s: %s: %v", l.t.SID(), m.Name, p, err)
-			out.Reply = failure()
-			return out
+		d, err := l.decide(ctx, m, part, p, append([]string{out.Arg}, more...))
+		if err != nil && p == Quit {
+			break // there is nothing to lose any more
+		}
+		if err != nil {
+			out.Reply = l.broken(m.Name, p, err)
+			break
 		}
 		if l.apply(m, p, &d, &out) {
 			break
 		}
 	}
+	out.Close = out.Close || out.Reply != nil && out.Reply.Code == 421
 	l.respond(p, &out)
 	return out
 }
 
+func (l *Link) decide(ctx context.Context, m *Member, part *part, p Phase, args []string) (Decision, error) {
+	switch {
+	case m.Process == nil:
+		return m.Filter.Decide(ctx, l.Session, p, args[0])
+	case part.life == nil:
+		return Decision{}, errGone
+	}
+	return part.life.decide(ctx, l.Session, p, args...)
+}
+
+// broken logs that a filter does not answer and gives the reply. A process that was started
+// again knows nothing of the session: that cannot go on.
+func (l *Link) broken(name string, p Phase, err error) *gosmtp.SMTPError {
+	l.t.Warnf("%s filter %s: %s: %v", l.t.SID(), name, p, err)
+	if errors.Is(err, errGone) {
+		return gone()
+	}
+	return failure()
+}
+
 // apply carries a decision out. It reports whether no further filter is to be asked.
 func (l *Link) apply(m *Member, p Phase, d *Decision, out *Outcome) (last bool) {
-	l.t.Tracef(trace.Filters, "filters: %s: %s %s: %s %s", l.t.SID(), m.Name, p, d.Verdict, d.Text)
+	l.t.Tracef(trace.Filters, "filters: %s: %s %s: %s %q", l.t.SID(), m.Name, p, d.Verdict, d.Text)
 	switch d.Verdict {
 	case Junk:
 		out.Junk = true
@@ -71,7 +113,7 @@ func (l *Link) apply(m *Member, p Phase, d *Decision, out *Outcome) (last bool) 
 			l.t.Warnf("%s filter %s: %s: %q is no reply", l.t.SID(), m.Name, p, abbreviate(d.Text))
 			out.Reply = gone()
 		}
-		out.Close = d.Verdict == Disconnect || out.Reply.Code == 421
+		out.Close = d.Verdict == Disconnect
 		return true
 	}
 	return false
@@ -107,14 +149,22 @@ func (l *Link) Report(e Event, params ...string) {
 	if l == nil {
 		return
 	}
-	l.t.Tracef(trace.Filters, "filters: %s: %s %s %q", l.t.SID(), l.Subsystem, e, params)
+	if l.t.Traces(trace.Filters) {
+		l.t.Tracef(trace.Filters, "filters: %s: %s %s %q", l.t.SID(), l.Subsystem, e, params)
+	}
+	if !l.events.has(e) {
+		return
+	}
+	now := time.Now()
+	for _, to := range l.told {
+		if to.reports[l.Subsystem].has(e) {
+			to.report(l.Session, e, now, params)
+		}
+	}
 }
 
-// Close ends the part of the filters.
-func (l *Link) Close() {}
-
-// kind is the word for the filter in FilterReport.
-func (m *Member) kind() string { return "builtin" }
+// Close reports that the session has ended.
+func (l *Link) Close() { l.Report(LinkDisconnect) }
 
 // abbreviate keeps what is foreign from filling the log.
 func abbreviate(s string) string {

@@ -42,6 +42,9 @@ func (c *Conn) auth(arg string) *gosmtp.SMTPError {
 	if !c.peer.Source.mayAuth() {
 		return reply(454, 7, 0, "Too many failed logins from your address, try again later")
 	}
+	if _, r := c.filtered("AUTH", mechanism); r != nil {
+		return r
+	}
 	server, err := c.session.(gosmtp.AuthSession).Auth(mechanism)
 	if err != nil {
 		return c.answer(err, nil)

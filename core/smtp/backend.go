@@ -64,6 +64,14 @@ type HostSession interface {
 	Host() (name string, known bool)
 }
 
+// FilterSession is asked about HELO, EHLO, MAIL, RCPT and AUTH before the methods of their own, and
+// may change what they are about: the name, the address in the form in which Mail and Rcpt
+// get it, the mechanism, which stays as it is. What it gives is checked like what a client says. Of MAIL and
+// RCPT it may be a path in brackets, with parameters that take the place of the client's.
+type FilterSession interface {
+	Filter(verb, arg string) (string, error)
+}
+
 // LineSession sees each command and each line of a reply, without line ends. The
 // arguments of AUTH are masked, control characters are escaped.
 type LineSession interface {

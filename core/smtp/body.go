@@ -44,6 +44,9 @@ func newBody(c *Conn) *Body { return &Body{c: c} }
 // Size gives the octets that were given so far, line ends counted as one.
 func (b *Body) Size() int64 { return b.size - int64(len(b.have)) }
 
+// Chunked reports whether the message comes by BDAT.
+func (b *Body) Chunked() bool { return b.chunked }
+
 // Read is io.Reader.
 func (b *Body) Read(p []byte) (int, error) {
 	if len(b.have) == 0 {

@@ -195,14 +195,21 @@ func (c *Conn) greeted(verb, arg string) *gosmtp.SMTPError {
 		return reply(501, 5, 1, "Invalid command: "+verb+" requires domain name")
 	}
 	if !validHelo(arg) {
-		return reply(501, 5, 4, "Invalid command arguments: Invalid domain name")
+		return badHelo()
+	}
+	arg, r := c.filtered(verb, arg)
+	if r != nil {
+		return r
+	}
+	if !validHelo(arg) {
+		return badHelo()
 	}
 	esmtp := verb == "EHLO"
 	text := c.hello(arg)
 	if esmtp {
 		text += c.extensions()
 	}
-	r := plainReply(250, text)
+	r = plainReply(250, text)
 	if s, ok := c.session.(HeloSession); ok {
 		r = c.answer(s.Helo(arg, esmtp), r)
 	}
@@ -214,6 +221,20 @@ func (c *Conn) greeted(verb, arg string) *gosmtp.SMTPError {
 	}
 	c.helo, c.esmtp = arg, esmtp
 	return r
+}
+
+func badHelo() *gosmtp.SMTPError {
+	return reply(501, 5, 4, "Invalid command arguments: Invalid domain name")
+}
+
+// filtered asks a FilterSession about a command and gives what it is to be about.
+func (c *Conn) filtered(verb, arg string) (string, *gosmtp.SMTPError) {
+	s, ok := c.session.(FilterSession)
+	if !ok {
+		return arg, nil
+	}
+	to, err := s.Filter(verb, arg)
+	return to, c.answer(err, nil)
 }
 
 func validHelo(name string) bool {

@@ -201,6 +201,10 @@ func (c *Conn) hang(reason string) {
 	}
 }
 
+// Hang makes the session end after the reply to the command that is being carried out. It
+// is for methods of the session.
+func (c *Conn) Hang(reason string) { c.hang(reason) }
+
 func (c *Conn) clearTransaction() {
 	c.mail, c.utf8, c.rcpts, c.failed = false, false, 0, nil
 }

@@ -23,32 +23,61 @@ func (c *Conn) mailFrom(arg string) *gosmtp.SMTPError {
 	if c.cfg.AuthRequire && !c.authenticated {
 		return reply(530, 7, 0, "Must issue an AUTH command first")
 	}
-	bad := reply(553, 1, 0, "Sender address syntax error")
-	if !address.ASCII(path) { // https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2
-		bad = reply(501, 1, 7, "Sender address syntax error")
-	}
-	if !ok {
-		return bad
-	}
-	opts, r := c.mailOptions(params)
-	if r != nil {
-		return r
-	}
-	sender, r := parsePath(path, opts.UTF8, bad)
-	if r != nil {
-		if r.Code == 553 && r.Message == textNeedsUTF8 { // https://www.rfc-editor.org/rfc/rfc6531#section-3.5
-			r = reply(550, 6, 7, textNeedsUTF8)
-		}
-		return r
-	}
-	if most := c.cfg.MaxMails; most > 0 && c.mails >= most {
+	if most := c.cfg.MaxMails; ok && most > 0 && c.mails >= most {
 		return reply(452, 5, 3, "Too many messages sent")
+	}
+	sender, opts, r := c.mailArgs(path, params, ok)
+	if r != nil {
+		return r
+	}
+	to, r := c.filtered("MAIL", sender)
+	if r != nil {
+		return r
+	}
+	if to != sender {
+		path, params, ok = rewritten(to, params)
+		if sender, opts, r = c.mailArgs(path, params, ok); r != nil {
+			return r
+		}
 	}
 	r = c.answer(c.session.Mail(sender, opts), reply(250, 0, 0, "Ok"))
 	if c.mail = r.Code < 300; c.mail {
 		c.failed, c.utf8 = nil, opts.UTF8
 	}
 	return r
+}
+
+// mailArgs checks what MAIL is about. ok tells that it has the form of a path and parameters.
+func (c *Conn) mailArgs(path, params string, ok bool) (string, *gosmtp.MailOptions, *gosmtp.SMTPError) {
+	bad := reply(553, 1, 0, "Sender address syntax error")
+	if !address.ASCII(path) { // https://www.rfc-editor.org/rfc/rfc5321#section-4.1.2
+		bad = reply(501, 1, 7, "Sender address syntax error")
+	}
+	if !ok {
+		return "", nil, bad
+	}
+	opts, r := c.mailOptions(params)
+	if r != nil {
+		return "", nil, r
+	}
+	sender, r := parsePath(path, opts.UTF8, bad)
+	if r != nil && r.Code == 553 && r.Message == textNeedsUTF8 { // https://www.rfc-editor.org/rfc/rfc6531#section-3.5
+		r = reply(550, 6, 7, textNeedsUTF8)
+	}
+	return sender, opts, r
+}
+
+// rewritten reads what a filter makes of MAIL or RCPT: an address, or a path in brackets
+// with parameters.
+func rewritten(to, params string) (path, p string, ok bool) {
+	if to == "" || to[0] != '<' {
+		return to, params, true
+	}
+	path, p, _, ok = splitPath("TO:"+to, "TO:")
+	if p == "" {
+		p = params
+	}
+	return path, p, ok
 }
 
 func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
@@ -59,15 +88,7 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	case !c.mail || c.chunking:
 		return reply(503, 5, 1, textNotNow)
 	}
-	bad := reply(501, 1, 3, "Recipient address syntax error")
-	if !ok || path == "" {
-		return bad
-	}
-	rcpt, r := parsePath(path, c.utf8, bad)
-	if r != nil {
-		return r
-	}
-	opts, r := c.rcptOptions(params)
+	rcpt, opts, r := c.rcptArgs(path, params, ok)
 	if r != nil {
 		return r
 	}
@@ -77,11 +98,35 @@ func (c *Conn) rcptTo(arg string) *gosmtp.SMTPError {
 	if !c.peer.Source.recipient() {
 		return reply(450, 7, 0, "Too many recipients from your address, try again later")
 	}
+	to, r := c.filtered("RCPT", rcpt)
+	if r != nil {
+		return r
+	}
+	if to != rcpt {
+		path, params, ok = rewritten(to, params)
+		if rcpt, opts, r = c.rcptArgs(path, params, ok); r != nil {
+			return r
+		}
+	}
 	r = c.answer(c.session.Rcpt(rcpt, opts), reply(250, 1, 5, "Destination address valid: Recipient ok"))
 	if r.Code < 300 {
 		c.rcpts++
 	}
 	return r
+}
+
+// rcptArgs checks what RCPT is about, as mailArgs does.
+func (c *Conn) rcptArgs(path, params string, ok bool) (string, *gosmtp.RcptOptions, *gosmtp.SMTPError) {
+	bad := reply(501, 1, 3, "Recipient address syntax error")
+	if !ok || path == "" {
+		return "", nil, bad
+	}
+	rcpt, r := parsePath(path, c.utf8, bad)
+	if r != nil {
+		return "", nil, r
+	}
+	opts, r := c.rcptOptions(params)
+	return rcpt, opts, r
 }
 
 // data takes a message. Whatever becomes of it, its octets are read up to their true
