@@ -120,6 +120,7 @@ l root/root /usr/bin/newaliases $2smtpctl
 -rw-r--r-- root/root /usr/share/man/man5/smtpd.queue.5.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-tables.7.gz
 -rw-r--r-- root/root /usr/share/man/man7/smtpd-backends.7.gz
+-rw-r--r-- root/root /usr/share/man/man7/smtpd-filters.7.gz
 -rw-r--r-- root/root /usr/share/doc/godwit/copyright
 drwxr-xr-x root/root /var/lib/smtpd/empty
 drwx--x--x root/root /var/spool/smtpd

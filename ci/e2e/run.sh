@@ -110,7 +110,7 @@ packages() {
 	want="postfix unbound ldnsutils sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
 		mutt s-nail git-email libmailtools-perl libauthen-sasl-perl libio-socket-ssl-perl node-nodemailer
 		strace dovecot-lmtpd haproxy sqlite3 libsqlite3-dev gcc libc6-dev libpam0g-dev make autoconf automake pkg-config
-		libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
+		libdb5.3 python3-dkim libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0"
 	missing=
 	for p in $want; do
 		dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
@@ -175,7 +175,8 @@ if [ $package = e2e ]; then
 	# Not among the other helpers: where it is, PAM decides.
 	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||
 		echo "no helper for PAM: the test of it is skipped, or fails where CI is set" >&2
-	for other in exim:exim4-daemon-light chasquid:chasquid opensmtpd:opensmtpd; do
+	for other in exim:exim4-daemon-light chasquid:chasquid opensmtpd:opensmtpd libopensmtpd:libopensmtpd0 \
+		rspamd:opensmtpd-filter-rspamd dkimsign:opensmtpd-filter-dkimsign senderscore:opensmtpd-filter-senderscore; do
 		sh "$self" --unpack "$top" "${other%:*}" "${other#*:}" ||
 			echo "no ${other%:*}: the tests with it are skipped, or fail where CI is set" >&2
 	done

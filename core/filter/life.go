@@ -114,7 +114,7 @@ func (l *life) line() ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		return nil, errors.New("closed its output")
 	case err != nil:
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return nil, fmt.Errorf("closed its output: %w", err)
 	}
 	b = b[:len(b)-1]
 	if n := len(b); n > 0 && b[n-1] == '\r' {
