@@ -33,6 +33,9 @@ func filterProgram() int {
 	out := bufio.NewWriter(os.Stdout)
 	begun := make(map[string]bool) // messages, by token
 	for {
+		if in.Buffered() == 0 {
+			_ = out.Flush()
+		}
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return 0
@@ -64,9 +67,6 @@ func filterProgram() int {
 			fmt.Fprintf(out, "filter-dataline|%s|%s|%s\n", f[5], f[6], f[7])
 		default:
 			fmt.Fprintf(out, "filter-result|%s|%s|%s\n", f[5], f[6], answer)
-		}
-		if in.Buffered() == 0 {
-			_ = out.Flush()
 		}
 	}
 }

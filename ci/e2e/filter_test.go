@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -13,12 +16,13 @@ import (
 func filtered(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	d := newDaemon(t, `filter f proc-exec "filter-test log=DIR/heard `+strings.Join(args, " ")+"\"\n"+
-		"listen on 127.0.0.1 filter f\naction a maildir\nmatch from any for domain godwit.test action a\n")
+		"listen on 127.0.0.1 filter f\naction a maildir\nmatch from any for domain { godwit.test, example.org } action a\n")
 	write(t, filepath.Join(d.dir, "heard"), "")
 	if err := os.Chmod(filepath.Join(d.dir, "heard"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	d.start()
+	eventually(t, startWait, "the end of the session that start makes", func() bool { return strings.Contains(d.heard(), "link-disconnect") })
 	return d
 }
 
@@ -33,7 +37,6 @@ func (d *daemon) heard() string {
 // TestFilterHears: a filter process hears what OpenSMTPD would tell it, in the same order.
 func TestFilterHears(t *testing.T) {
 	d := filtered(t, "'data-line=X-Filter: was here'")
-	eventually(t, startWait, "the end of the session that start makes", func() bool { return strings.Contains(d.heard(), "link-disconnect") })
 	if got := strings.Split(d.heard(), "report|")[0]; got != handshake {
 		t.Errorf("began with %s", got)
 	}
@@ -56,7 +59,8 @@ func TestFilterHears(t *testing.T) {
 	eventually(t, startWait, "the end of the session", func() bool { return strings.Contains(d.heard(), "link-disconnect") })
 	got := regexp.MustCompile(`(127.0.0.1:)\d{4,5}(\|)`).ReplaceAllString(d.heard(), "${1}PORT$2")
 	got = regexp.MustCompile(`\t\w\w\w, .*`).ReplaceAllString(got, "DATE")
-	got = regexp.MustCompile(`(Date: |Message-ID: | id )[^|\n]*`).ReplaceAllString(got, "${1}X")
+	got = regexp.MustCompile(`(Date: |Message-ID: )[^|\n]*`).ReplaceAllString(got, "${1}X")
+	got = regexp.MustCompile(`( id |2\.0\.0 )[0-9a-f]{8}[^|\n]*`).ReplaceAllString(got, "${1}X")
 	if got != want.String() {
 		t.Errorf("heard\n%s", difference([]byte(want.String()), []byte(got)))
 	}
@@ -132,7 +136,7 @@ report|protocol-client|ID|.
 filter|commit|ID|ID|
 report|filter-response|ID|commit|proceed
 report|tx-envelope|ID|MSG|ID
-report|protocol-server|ID|250 2.0.0 31a77dc0 Message accepted for delivery
+report|protocol-server|ID|250 2.0.0 X
 report|tx-commit|ID|MSG|293
 report|tx-reset|ID|MSG
 report|protocol-client|ID|QUIT
@@ -141,6 +145,60 @@ report|filter-response|ID|quit|proceed
 report|protocol-server|ID|221 2.0.0 Bye
 report|link-disconnect|ID
 `
+
+// TestFilterOrder: a filter is told and asked the same as by OpenSMTPD, in the same order.
+func TestFilterOrder(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(os.Getenv("GODWIT_E2E_SOURCE"), "ci/e2e/testdata/filter-order.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := filtered(t)
+	left := regexp.MustCompile(`protocol-server|tx-envelope|data-line|\|help`)
+	for _, dialog := range strings.Split(string(text), "\n# ")[2:] {
+		name, lines, _ := strings.Cut(dialog, "\n")
+		if err := os.Truncate(filepath.Join(d.dir, "heard"), 0); err != nil {
+			t.Fatal(err)
+		}
+		want := play(t, lines)
+		eventually(t, startWait, "the end of "+name, func() bool { return strings.Contains(d.heard(), "link-disconnect") })
+		var got []string
+		for l := range strings.Lines(d.heard()) {
+			if f := strings.Split(l, "|"); len(f) > 4 && !left.MatchString(l) {
+				got = append(got, l[:1]+" "+f[4])
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: heard\n%s\nwant\n%s", name, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	d.drained(startWait)
+}
+
+// play says what a client said and gives what followed for the filter.
+func play(t *testing.T, lines string) (want []string) {
+	t.Helper()
+	c := dial(t, listen)
+	for l := range strings.Lines(lines) {
+		l = strings.TrimSuffix(l, "\n")
+		said, client := strings.CutPrefix(l, "C ")
+		if !client && l != "" {
+			want = append(want, l)
+		}
+		if !client {
+			continue
+		}
+		said, err := strconv.Unquote(`"` + said + `"`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.send(said)
+		if strings.HasSuffix(said, "\n.\r\n") || strings.Count(said, "\n") == 1 {
+			c.reply()
+		}
+	}
+	_ = c.conn.(*net.TCPConn).CloseWrite()
+	return want
+}
 
 // TestFilterDecides: what a filter decides is what the client and the mailbox see.
 func TestFilterDecides(t *testing.T) {

@@ -37,11 +37,13 @@ func rcpt(t *testing.T, addr string) string {
 }
 
 // tablePrograms counts the running programs of tables.
-func tablePrograms() int {
+func tablePrograms() int { return programsNamed(tableProgramName) }
+
+func programsNamed(name string) int {
 	n := 0
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
-		if exe, err := os.Readlink(dir + "/exe"); err == nil && filepath.Base(exe) == tableProgramName {
+		if exe, err := os.Readlink(dir + "/exe"); err == nil && filepath.Base(exe) == name {
 			n++
 		}
 	}

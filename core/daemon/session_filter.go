@@ -250,9 +250,13 @@ func (s *filteredSession) after(e filter.Event, params ...string) {
 	s.later = append(s.later, reported{e, params})
 }
 
-func (s *filteredSession) reportLater() {
+// reportLater reports what was kept for after the reply. Where there was none, nobody was told that the
+// message is refused.
+func (s *filteredSession) reportLater(replied bool) {
 	for _, r := range s.later {
-		s.Report(r.event, r.params...)
+		if replied || r.event != filter.TxData {
+			s.Report(r.event, r.params...)
+		}
 	}
 	s.later = s.later[:0]
 }
@@ -276,7 +280,7 @@ func (s *filteredSession) ServerLine(line string) {
 		s.Report(filter.LinkGreeting, s.c.Hostname())
 	}
 	if len(line) < 4 || line[3] == ' ' {
-		s.reportLater()
+		s.reportLater(true)
 	}
 }
 
@@ -290,7 +294,7 @@ func (s *filteredSession) End(reason string) {
 // Logout reports the end.
 func (s *filteredSession) Logout() error {
 	s.Reset()
-	s.reportLater()
+	s.reportLater(false)
 	s.Link.Close()
 	return s.mailSession.Logout()
 }

@@ -42,6 +42,9 @@ func (f *fake) start(context.Context) (io.ReadWriteCloser, error) {
 
 func (f *fake) run(in *bufio.Reader, out *bufio.Writer) {
 	for {
+		if in.Buffered() == 0 {
+			_ = out.Flush()
+		}
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return
@@ -68,10 +71,8 @@ func (f *fake) run(in *bufio.Reader, out *bufio.Writer) {
 			answer := f.answer
 			f.mu.Unlock()
 			more := answer(fields, out)
-			if in.Buffered() == 0 || !more {
-				_ = out.Flush()
-			}
 			if !more {
+				_ = out.Flush()
 				return
 			}
 		}

@@ -45,7 +45,7 @@ func (l *Link) Decides(p Phase) bool { return l != nil && l.phases.Has(p) }
 // cannot be rewritten, is only for processes.
 func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Outcome {
 	out := Outcome{Arg: arg}
-	if l == nil {
+	if l == nil || p == Help && !l.phases.Has(p) { // OpenSMTPD does not tell of it
 		return out
 	}
 	for i := range l.chain.members {
@@ -87,7 +87,9 @@ func (l *Link) decide(ctx context.Context, m *Member, part *part, p Phase, args 
 // broken logs that a filter does not answer and gives the reply. A process that was started
 // again knows nothing of the session: that cannot go on.
 func (l *Link) broken(name string, p Phase, err error) *gosmtp.SMTPError {
-	l.t.Warnf("%s filter %s: %s: %v", l.t.SID(), name, p, err)
+	if !errors.Is(err, context.Canceled) { // the client has gone
+		l.t.Warnf("%s filter %s: %s: %v", l.t.SID(), name, p, err)
+	}
 	if errors.Is(err, errGone) {
 		return gone()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -124,6 +125,20 @@ report|0.7|TIME|smtp-in|link-auth|0000000000abcdef|pa?ss|us|er?x
 report|0.7|TIME|smtp-in|protocol-client|0000000000abcdef|a|b??c
 filter|0.7|TIME|smtp-in|connect|0000000000abcdef|TOKEN|ho?st|127.0.0.1`; text != want {
 		t.Errorf("told\n%s\nwant\n%s", text, want)
+	}
+}
+
+// TestSaid: what filters that are in use say is understood.
+func TestSaid(t *testing.T) {
+	text, err := os.ReadFile("testdata/said.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		a, err := parseAnswer([]byte(strings.TrimSuffix(line, "\n")))
+		if err != nil || a.session == 0 || a.token == 0 || (a.line == nil) != strings.HasPrefix(line, "filter-result") {
+			t.Errorf("%q: %+v, %v", line, a, err)
+		}
 	}
 }
 
