@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ func isFilterProgram() bool {
 
 // filterProgram is a filter that hears of everything and decides as its arguments say: PHASE=ANSWER,
 // where die, hang and garbage are answers too. Of data-line the answer is a line that it adds before
-// the first one. log=FILE is where it keeps what it hears.
+// the first one; late=yes gives one message at a time back after its end. log=FILE is where it keeps what it hears.
 func filterProgram() int {
 	answers := make(map[string]string)
 	for _, arg := range os.Args[1:] {
@@ -32,6 +33,7 @@ func filterProgram() int {
 	in := bufio.NewReader(os.Stdin)
 	out := bufio.NewWriter(os.Stdout)
 	begun := make(map[string]bool) // messages, by token
+	var late bytes.Buffer
 	for {
 		if in.Buffered() == 0 {
 			_ = out.Flush()
@@ -59,6 +61,10 @@ func filterProgram() int {
 			fallthrough
 		case answer == "" && f[4] != "data-line":
 			fmt.Fprintf(out, "filter-result|%s|%s|proceed\n", f[5], f[6])
+		case f[4] == "data-line" && answers["late"] != "":
+			if late.WriteString("filter-dataline|" + f[5] + "|" + f[6] + "|" + f[7] + "\n"); f[7] == "." {
+				_, _ = late.WriteTo(out)
+			}
 		case f[4] == "data-line":
 			if !begun[f[6]] && answer != "" {
 				fmt.Fprintf(out, "filter-dataline|%s|%s|%s\n", f[5], f[6], answer)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -128,9 +129,29 @@ func TestFilterUser(t *testing.T) {
 	}
 	d.stop()
 	d = newDaemon(t, "proc p \"filter-test\" user root\nfilter f proc p\nlisten on 127.0.0.1 filter f\naction a maildir\nmatch for any action a\n")
-	if out := d.refuses(); !strings.Contains(out, "root") {
+	if out := d.refuses(); !strings.Contains(out, "filter p: user root: filters do not run as root") {
 		t.Error(out)
 	}
+}
+
+// TestFilterLarge: a large message goes through filters without being kept in memory, even when one of
+// them gives it back after its end only.
+func TestFilterLarge(t *testing.T) {
+	d := newDaemon(t, "filter a proc-exec \"filter-test log=/dev/null late=yes\"\nfilter b proc-exec \"filter-test log=/dev/null\"\n"+
+		"listen on 127.0.0.1 filter { a, b }\naction a maildir\nmatch from any for domain godwit.test action a\n")
+	d.start()
+	body := strings.Repeat(strings.Repeat("0123456789", 7)+"\n", 450000) // 32 MB
+	submit(t, tester, "alice@godwit.test", "Subject: large\n\n"+body)
+	d.drained(startWait)
+	if m := newMaildir("alice").wait(t, 1, startWait)[0]; !bytes.HasSuffix(m, []byte("\n\n"+body)) {
+		t.Errorf("%d octets came", len(m))
+	}
+	p, _ := find("dispatcher")
+	most := peakMemory(t, p.pid)
+	if most > 60000 {
+		t.Errorf("the dispatcher has had %d kB in memory", most)
+	}
+	t.Logf("the dispatcher has had %d kB in memory", most)
 }
 
 // TestFilterHangs: a filter that does not answer costs the session that waits for it a 451 after a

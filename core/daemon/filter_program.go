@@ -67,6 +67,9 @@ func (p *parent) filterCommand(proc *config.Proc) (*exec.Cmd, error) {
 	if proc.Chroot != "" && !filepath.IsAbs(proc.Chroot) {
 		return nil, fmt.Errorf("chroot: the path %s does not begin with /", proc.Chroot)
 	}
+	if u.UID == 0 {
+		return nil, fmt.Errorf("user %s: filters do not run as root", u.Name)
+	}
 	id := privdrop.Identity{User: u.Name, UID: u.UID, GID: u.GID, Groups: []uint32{u.GID}}
 	return cmd, reexec.As(cmd, proc.Chroot, id)
 }
