@@ -1,7 +1,6 @@
 package torture
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ type killer struct {
 	rng   *rand.Rand
 	done  map[string]int
 	waits []time.Duration // from a restart to the banner
+	spent time.Duration   // of the processor, the most from a restart to the banner
 }
 
 var roles = []string{"control", "crypto", "lookup", "dispatcher", "queue", "agent"}
@@ -54,9 +54,11 @@ func (k *killer) until(end time.Time) {
 func (k *killer) dies(what string, do func()) {
 	k.d.mark(what)
 	end := k.w.j.event(k.d.addr, what)
+	old := k.d.processes()
 	do()
 	began := time.Now()
 	k.d.ready()
+	k.spent = max(k.spent, k.d.spent(old))
 	k.waits = append(k.waits, time.Since(began).Round(time.Millisecond))
 	k.d.mark("after " + what)
 	end()
@@ -136,38 +138,6 @@ func (k *killer) noDNS() {
 	k.w.resolve(false)
 	time.Sleep(seconds(10, 2))
 	k.w.resolve(true)
-}
-
-// weight is what all processes take.
-type weight struct{ processes, megabytes, descriptors int }
-
-func (w weight) String() string {
-	return fmt.Sprintf("%d processes, %d MB, %d descriptors", w.processes, w.megabytes, w.descriptors)
-}
-
-func (d *server) weight() (w weight) {
-	kb := 0
-	for _, p := range d.processes() {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
-		n, _ := strconv.Atoi(strings.TrimSuffix(field(text, "VmRSS"), " kB"))
-		entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.pid))
-		kb, w.descriptors, w.processes = kb+n, w.descriptors+len(entries), w.processes+1
-	}
-	w.megabytes = kb >> 10
-	return w
-}
-
-// idle waits until the processes are as many as before, and their descriptors within a tenth (I7). Agents
-// and connections that are kept for a while end by themselves.
-func (d *server) idle(before weight) (after weight) {
-	d.t.Helper()
-	if !within(2*startWait, func() bool {
-		after = d.weight()
-		return after.processes == before.processes && 10*after.descriptors <= 11*before.descriptors
-	}) {
-		d.t.Errorf("I7: before the faults %s, after them %s", before, after)
-	}
-	return after
 }
 
 // command runs a program to its end.

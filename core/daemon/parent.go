@@ -67,6 +67,7 @@ type parent struct {
 const (
 	setupWait  = 10 * time.Second // for a member to answer while it starts
 	drainWait  = 20 * time.Second // for sessions and deliveries when stopping
+	backoffMin = 250 * time.Millisecond
 	backoffMax = 60 * time.Second
 	steadyTime = 60 * time.Second // a set that lived so long starts again at once
 )
@@ -151,7 +152,7 @@ func (p *parent) backoff() time.Duration {
 	if p.failures == 1 {
 		return 0
 	}
-	return min(time.Second<<min(p.failures-2, 10), backoffMax)
+	return min(backoffMin<<min(p.failures-2, 10), backoffMax)
 }
 
 // watch serves a running set until the daemon is to stop (no error) or a member died.
