@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/godwit-mta/godwit/compat/privdrop"
@@ -33,32 +32,19 @@ func main() {
 func member(role daemon.Role) int {
 	// Whoever stops a terminal's process group means the parent, which tells its members.
 	signals.Ignore(signals.Interrupt, signals.Terminate, signals.Hangup, signals.Pipe, signals.User1, signals.User2)
-	limitProcessors(role)
+	procs := daemon.LimitProcessors(role)
 	sock, err := reexec.Socket()
 	if err == nil {
 		err = privdrop.CloseFrom(4)
 	}
 	if err == nil {
-		err = daemon.RunMember(role, sock, version)
+		err = daemon.RunMember(role, sock, version, procs)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "smtpd: %s: %v\n", role, err)
 		return 1
 	}
 	return 0
-}
-
-// limitProcessors keeps roles whose work comes in small pieces from looking for more work
-// on other processors: that costs more than the work. Sessions, and waiting for the disk,
-// can use them all.
-func limitProcessors(role daemon.Role) {
-	switch role {
-	case daemon.Dispatcher, daemon.Queue:
-	case daemon.Lookup, daemon.Crypto:
-		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
-	default:
-		runtime.GOMAXPROCS(1)
-	}
 }
 
 const usage = `usage: smtpd [-dFhnv] [-B backend=name] [-D macro=value] [-f file] [-P system] [-S spool] [-s socket] [-T trace]

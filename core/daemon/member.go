@@ -34,6 +34,7 @@ type worker interface {
 type member struct {
 	role      Role
 	version   string
+	procs     *Processors // nil: those of the process are not the role's to limit
 	parent    *ipc.Conn
 	log       *trace.Logger
 	lines     gatherSink // those of log on their way to the system's log
@@ -47,10 +48,11 @@ type member struct {
 }
 
 // RunMember is the life of a role: sock is the socket to the parent. It returns when the
-// parent closes the socket or goes away, and with an error when the role cannot go on.
-func RunMember(role Role, sock *net.UnixConn, version string) error {
+// parent closes the socket or goes away, and with an error when the role cannot go on. procs is nil
+// when the role is not the only one of its process.
+func RunMember(role Role, sock *net.UnixConn, version string, procs *Processors) error {
 	conn := ipc.New(sock)
-	m := &member{role: role, version: version, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
+	m := &member{role: role, version: version, procs: procs, parent: conn, log: trace.New(nil), peers: make(map[Role]*ipc.Conn)}
 	defer m.lines.flush()
 	err := conn.Serve(m.fromParent)
 	for _, peer := range m.peers {

@@ -147,7 +147,9 @@ func (q *queueRole) abandon() { q.next = nil }
 
 // load schedules what was queued before; mail is accepted meanwhile.
 func (q *queueRole) load() {
+	done := q.m.procs.wide()
 	q.loadWith(q.store.Load)
+	done()
 	close(q.loaded)
 	s, ok := q.store.(unreadStore)
 	for wait := firstReread; ok && s.Unread() > 0; wait = min(2*wait, lastReread) {
@@ -289,6 +291,7 @@ func (q *queueRole) drain(ctx context.Context) {
 	q.pauses.close()
 	q.sayLost()
 	if q.waitOpen(ctx) {
+		defer q.m.procs.wide()() // much may be written out
 		if err := q.store.Close(); err != nil {
 			q.log.Warnf("queue: %v", err)
 		}

@@ -51,6 +51,7 @@ func (q *queueRole) openFS(s *queueSettings) error {
 	var failed error // to be looked at when opened is closed
 	go func() {
 		defer close(q.opened)
+		defer q.m.procs.wide()()
 		store, err := opening.Finish()
 		if failed = err; err == nil {
 			q.store = store

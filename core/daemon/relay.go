@@ -190,7 +190,7 @@ func (r *relayer) submit(cfg *relaySettings, opts *mta.Relay, t *relayTask) {
 	if t.Body != nil {
 		m.Body.Bytes = t.Body
 	} else {
-		body := &relayedBody{queue: r.d.m.peers[Queue]}
+		body := &relayedBody{queue: r.d.m.peers[Queue], procs: r.d.m.procs}
 		for _, e := range t.Envelopes {
 			body.ids = append(body.ids, e.ID)
 		}
@@ -343,6 +343,8 @@ type relayedBody struct {
 	have  bool
 	bytes []byte
 	file  *os.File
+	procs *Processors
+	done  func() // with a file
 }
 
 // ReadAt is io.ReaderAt.
@@ -370,7 +372,7 @@ func (b *relayedBody) fetch() error {
 		return err
 	}
 	if len(files) == 1 {
-		b.file = files[0]
+		b.file, b.done = files[0], b.procs.wide()
 	}
 	b.bytes, b.have = reply.Body, true
 	return nil
@@ -381,6 +383,7 @@ func (b *relayedBody) close() {
 	defer b.mu.Unlock()
 	if b.file != nil {
 		b.file.Close()
+		b.done()
 	}
 	b.bytes, b.file = nil, nil
 }

@@ -140,6 +140,7 @@ func (s *mailSession) stream(text []byte, body io.WriterTo) (int64, error) {
 	if s.d.bodies.Add(1) > s.d.mostBodies {
 		return 0, &gosmtp.SMTPError{Code: 452, EnhancedCode: gosmtp.EnhancedCode{4, 3, 1}, Message: "Too many large messages at a time"}
 	}
+	defer s.d.m.procs.wide()()
 	ctx, cancel := context.WithTimeout(context.Background(), lookupWait)
 	defer cancel()
 	files, err := s.d.m.peers[Queue].CallFiles(ctx, kindBodyFile, &messageRef{Message: s.id}, nil)

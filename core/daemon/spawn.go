@@ -85,7 +85,7 @@ func Goroutines(version string) spawner {
 			how := "exited"
 			conn, err := reexec.Conn(theirs)
 			if err == nil {
-				err = RunMember(role, conn, version)
+				err = RunMember(role, conn, version, nil)
 			}
 			if err != nil {
 				how = err.Error()
