@@ -87,6 +87,7 @@ type client struct {
 	limit time.Time // end of the time for the replies of this transaction
 	tr    *trace.Trace
 	auth  bool // between AUTH and its end: nothing that is said is traced
+	known bool // we have authenticated
 
 	dirty   bool  // the server has a transaction open that must be reset
 	closing *fate // the server said 421
@@ -219,6 +220,9 @@ func (c *client) mail(sender string, tx *transaction) string {
 	}
 	if msg.RequireTLS && c.ext.requireTLS && c.secured() {
 		b.WriteString(" REQUIRETLS")
+	}
+	if c.known { // https://www.rfc-editor.org/rfc/rfc4954#section-5: we vouch for nobody
+		b.WriteString(" AUTH=<>")
 	}
 	if c.ext.dsn {
 		if msg.Ret == "FULL" || msg.Ret == "HDRS" {

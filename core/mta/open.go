@@ -124,6 +124,7 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 		if err := o.authenticate(c); err != nil {
 			return nil, err
 		}
+		c.known = true
 	}
 	return c, nil
 }

@@ -301,6 +301,9 @@ func TestAuth(t *testing.T) {
 				t.Errorf("%s: %s is in the log", tt.name, secret)
 			}
 		}
+		if b.log.has(": >>> MAIL ") && !b.log.has(" AUTH=<>") {
+			t.Errorf("%s: MAIL without AUTH=<>\n%s", tt.name, b.log)
+		}
 		if said := b.log.has(": >>> AUTH PLAIN (...)"); said != tt.tls || !b.log.has(": >>> EHLO us.example") || !b.log.has(": <<< 250-") {
 			t.Errorf("%s: trace\n%s", tt.name, b.log)
 		}
