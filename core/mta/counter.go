@@ -16,6 +16,9 @@ type counter struct {
 	leaving int         // connections that end to make room
 	window  float64     // connections that there may be, as far as is known; 0: nothing is
 	shrunk  time.Time   // when it was made smaller
+	why     string      // because of what that was, as far as it is known
+	start   int         // width of the window at the start and
+	most    int         // limit, of what used it last; 0: nothing did
 	rate    rate
 }
 

@@ -54,7 +54,7 @@ func TestReconnectDelay(t *testing.T) {
 	if c := b.choose(r); c.route == nil {
 		t.Fatalf("a new route: %+v", c)
 	}
-	rt := b.routeFor(routeKey{netip.Addr{}, addr1})
+	rt := b.routeFor(routeKey{netip.Addr{}, addr1, 25})
 	rt.ended = time.Now()
 	if c := b.choose(r); c.route != nil || !c.at.Equal(rt.ended.Add(time.Hour)) {
 		t.Errorf("just used: %+v", c)

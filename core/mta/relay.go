@@ -254,7 +254,7 @@ func (m *MTA) consider(r *relay, t target, now time.Time, c *choice) {
 // the others.
 func (m *MTA) considerFrom(r *relay, source netip.Addr, t target, now time.Time, c *choice) bool {
 	l := &r.limits
-	key := routeKey{source, t.addr}
+	key := r.routeTo(source, t.addr)
 	if r.failed[key] {
 		return false
 	}
@@ -280,7 +280,7 @@ func (m *MTA) considerFrom(r *relay, source netip.Addr, t target, now time.Time,
 	}
 	ok, full, at := check(now, bound{&rt.counter, l.MaxConnPerRoute, l.ConnDelayRoute, l.StartConn, 0},
 		bound{&peek(m.hosts, t.addr).counter, l.MaxConnPerHost, l.ConnDelayHost, l.StartConn, l.MailPerMinuteHost},
-		bound{&peek(m.sources, source).counter, l.MaxConnPerSource, l.ConnDelaySource, 0, 0},
+		bound{&peek(m.sources, source).counter, l.MaxConnPerSource, l.ConnDelaySource, l.MaxConnPerSource, 0},
 		bound{peek(r.connectors, source), l.MaxConnPerConnector, l.ConnDelayConnector, 0, 0})
 	if again := rt.ended.Add(l.ReconnDelayRoute); ok && l.ReconnDelayRoute > 0 && now.Before(again) {
 		ok, at = false, again

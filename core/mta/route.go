@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -14,9 +13,19 @@ const (
 	penaltyMax  = time.Hour
 )
 
-type routeKey struct{ source, dest netip.Addr }
+type routeKey struct {
+	source, dest netip.Addr
+	port         uint16
+}
 
-// route is a pair of addresses.
+// routeTo gives the route of a relay to a server. One that has TLS from the first byte tried first and then
+// STARTTLS is known by the port of the former.
+func (r *relay) routeTo(source, dest netip.Addr) routeKey {
+	means, _ := r.opts.URL.scheme().traits()
+	return routeKey{source, dest, r.opts.URL.port(means.smtps)}
+}
+
+// route is a pair of addresses and the port at the second.
 type route struct {
 	counter
 	id       int
@@ -43,7 +52,7 @@ const maxMissed = 1000
 func (m *MTA) remember(r *relay) {
 	for _, t := range r.targets {
 		for _, source := range m.sourcesFor(r, t.addr, time.Now()) {
-			if rt := m.routes[routeKey{source, t.addr}]; rt != nil && !rt.disabled.IsZero() {
+			if rt := m.routes[r.routeTo(source, t.addr)]; rt != nil && !rt.disabled.IsZero() {
 				rt.remember(r)
 			}
 		}
@@ -68,7 +77,11 @@ func (k routeKey) String() string {
 	if k.source.IsValid() {
 		source = k.source.String()
 	}
-	return fmt.Sprintf("%s <-> %s", source, k.dest)
+	dest := k.dest.String()
+	if k.port != 25 {
+		dest = netip.AddrPortFrom(k.dest, k.port).String()
+	}
+	return source + " <-> " + dest
 }
 
 // host is a server's address.

@@ -57,7 +57,7 @@ type session struct {
 
 // start begins a session. The caller holds the lock.
 func (m *MTA) start(r *relay, c choice) {
-	c.route = m.routeFor(routeKey{c.source, c.target.addr})
+	c.route = m.routeFor(r.routeTo(c.source, c.target.addr))
 	s := &session{m: m, r: r, opts: r.opts, limits: r.limits, choice: c, tr: m.cfg.Log.NewTrace(), wake: make(chan struct{}, 1)}
 	s.tr.Of, s.tr.Remote = trace.MTA, c.target.addr
 	s.counts = append([]*counter{&c.route.counter, &m.hostFor(c.target.addr).counter, &m.sourceFor(c.source).counter},
@@ -68,12 +68,23 @@ func (m *MTA) start(r *relay, c choice) {
 	for _, n := range s.counts {
 		n.begin(time.Now())
 	}
+	s.noteLimits()
 	s.step(time.Now())
 	r.connecting++
 	if s.tr.Traces(trace.MTA) {
 		s.tr.Tracef(trace.MTA, "mta: %s: connecting for %s over route %s, to %s", s.tr.SID(), r.opts.describe(r.domain), c.route.key, c.target.host)
 	}
 	m.wg.Go(s.run)
+}
+
+// noteLimits tells the counters of a session what their windows are for it.
+func (s *session) noteLimits() {
+	l := &s.limits
+	s.counts[2].start, s.counts[2].most = l.MaxConnPerSource, l.MaxConnPerSource
+	for i, most := range [...]int{l.MaxConnPerRoute, l.MaxConnPerHost, l.MaxConnPerRelay, l.MaxConnPerDomain} {
+		c := s.windows()[i]
+		c.start, c.most = l.StartConn, most
+	}
 }
 
 // shared is the number of counters in session.counts that stay when it moves to another relay.

@@ -171,6 +171,7 @@ func (s *session) move(r *relay) (old *relay, left []*counter) {
 	for _, c := range s.counts[shared:] {
 		c.conns++
 	}
+	s.noteLimits()
 	r.ready++
 	if i := r.targetAt(s.choice.target.addr); i >= 0 {
 		s.joined = r.targets[i]

@@ -16,16 +16,47 @@ const (
 	maxHostStats = 10000
 )
 
+// Window is how many connections there may be: Width now, of at most Limit. Both are 0 as long as none began.
+type Window struct {
+	Width, Limit int
+	Why          string // why it was made smaller the last time, "" when it never was or that is not known
+}
+
+// windowInfo gives the window of a counter.
+func (c *counter) windowInfo() Window {
+	if c.most == 0 {
+		return Window{}
+	}
+	w := Window{Width: min(c.width(c.start), c.most), Limit: c.most}
+	if w.Width < c.most {
+		w.Why = c.why
+	}
+	return w
+}
+
+func (w Window) String() string {
+	if w.Limit == 0 {
+		return "window=-"
+	}
+	s := fmt.Sprintf("window=%d/%d", w.Width, w.Limit)
+	if w.Why != "" {
+		s += fmt.Sprintf(" less=\"%s\"", unquoted(w.Why))
+	}
+	return s
+}
+
 // RouteInfo is a line of smtpctl show routes.
 type RouteInfo struct {
 	ID           int
 	Source, Dest netip.Addr // Source is invalid when the system chooses it
+	Port         uint16     // at Dest
 	New          bool       // nothing was sent over it yet
 	Disabled     bool
 	Connections  int
 	Errors       int
 	Penalty      int
 	Timeout      time.Duration // until it is enabled
+	Window       Window
 }
 
 func (r RouteInfo) String() string {
@@ -40,8 +71,8 @@ func (r RouteInfo) String() string {
 	if r.Disabled {
 		timeout = trace.Delay(r.Timeout)
 	}
-	return fmt.Sprintf("%d. %s %s nconn=%d nerror=%d penalty=%d timeout=%s", r.ID,
-		routeKey{r.Source, r.Dest}, flags, r.Connections, r.Errors, r.Penalty, timeout)
+	return fmt.Sprintf("%d. %s %s nconn=%d nerror=%d penalty=%d timeout=%s %s", r.ID,
+		routeKey{r.Source, r.Dest, r.Port}, flags, r.Connections, r.Errors, r.Penalty, timeout, r.Window)
 }
 
 // Routes gives the known routes in the order of their numbers.
@@ -50,8 +81,8 @@ func (m *MTA) Routes() []RouteInfo {
 	defer m.mu.Unlock()
 	out := make([]RouteInfo, 0, len(m.routes))
 	for _, rt := range m.routes {
-		i := RouteInfo{ID: rt.id, Source: rt.key.source, Dest: rt.key.dest, New: rt.ready == 0 && rt.conns == 0,
-			Disabled: !rt.disabled.IsZero(), Connections: rt.conns, Errors: rt.errors, Penalty: rt.penalty}
+		i := RouteInfo{ID: rt.id, Source: rt.key.source, Dest: rt.key.dest, Port: rt.key.port, New: rt.ready == 0 && rt.conns == 0,
+			Disabled: !rt.disabled.IsZero(), Connections: rt.conns, Errors: rt.errors, Penalty: rt.penalty, Window: rt.windowInfo()}
 		if i.Disabled {
 			i.Timeout = time.Until(rt.disabled)
 		}
@@ -87,6 +118,7 @@ type HostInfo struct {
 	Name        string
 	Connections int
 	Last        time.Time // when the last connection began; zero: none did
+	Window      Window
 }
 
 func (h HostInfo) String() string {
@@ -97,7 +129,7 @@ func (h HostInfo) String() string {
 	if name == "" {
 		name = "-"
 	}
-	return fmt.Sprintf("%s %s refcount=%d nconn=%d lastconn=%s", h.Addr, name, h.Connections+1, h.Connections, last)
+	return fmt.Sprintf("%s %s refcount=%d nconn=%d lastconn=%s %s", h.Addr, name, h.Connections+1, h.Connections, last, h.Window)
 }
 
 // Hosts gives the known servers in the order of their addresses.
@@ -106,7 +138,7 @@ func (m *MTA) Hosts() []HostInfo {
 	defer m.mu.Unlock()
 	out := make([]HostInfo, 0, len(m.hosts))
 	for a, h := range m.hosts {
-		out = append(out, HostInfo{Addr: a, Name: h.ptr, Connections: h.conns, Last: h.last})
+		out = append(out, HostInfo{Addr: a, Name: h.ptr, Connections: h.conns, Last: h.last, Window: h.windowInfo()})
 	}
 	slices.SortFunc(out, func(a, b HostInfo) int { return a.Addr.Compare(b.Addr) })
 	return out
@@ -121,6 +153,8 @@ type RelayInfo struct {
 	Last        time.Time // when the last connection began; zero: none did
 	Waiting     string    // what for: "", "mx" or "limits"
 	Policy      string    // of TLS with the server that was used last, and why; "" for none
+	Window      Window
+	Sources     []SourceInfo // addresses that it may send from, as far as they were used
 }
 
 func (r RelayInfo) String() string {
@@ -132,12 +166,34 @@ func (r RelayInfo) String() string {
 		wait = r.Waiting
 	}
 	s := fmt.Sprintf("%s refcount=%d ntask=%d nconn=%d lastconn=%s timeout=- wait=%s",
-		r.Name, r.Connections+1, r.Tasks, r.Connections, last, wait)
+		r.Name, r.Connections+1, r.Tasks, r.Connections, last, wait) + " " + r.Window.String()
 	if r.Policy != "" {
 		s += " " + r.Policy
 	}
+	for _, src := range r.Sources {
+		s += fmt.Sprintf("\n  from %s nconn=%d %s", src.Addr, src.Connections, src.Window)
+	}
 	return s
 }
+
+// SourceInfo is an address that a relay sends from.
+type SourceInfo struct {
+	Addr        netip.Addr
+	Connections int // of all relays
+	Window      Window
+}
+
+// sourceInfos gives those of a relay that have been used, at most maxSourceInfos. The caller holds the lock.
+func (m *MTA) sourceInfos(r *relay) (out []SourceInfo) {
+	for _, a := range r.opts.Sources {
+		if h := m.sources[a.Unmap()]; h != nil && len(out) < maxSourceInfos {
+			out = append(out, SourceInfo{a.Unmap(), h.conns, h.windowInfo()})
+		}
+	}
+	return out
+}
+
+const maxSourceInfos = 100
 
 // Relays gives the destinations that have work or connections, sorted by name.
 func (m *MTA) Relays() []RelayInfo {
@@ -145,7 +201,7 @@ func (m *MTA) Relays() []RelayInfo {
 	defer m.mu.Unlock()
 	out := make([]RelayInfo, 0, len(m.relays))
 	for _, r := range m.relays {
-		i := RelayInfo{Name: r.opts.describe(r.domain), Domain: r.domain, Tasks: len(r.tasks), Connections: r.conns, Last: r.last, Policy: r.policy}
+		i := RelayInfo{Name: r.opts.describe(r.domain), Domain: r.domain, Tasks: len(r.tasks), Connections: r.conns, Last: r.last, Policy: r.policy, Window: r.windowInfo(), Sources: m.sourceInfos(r)}
 		switch {
 		case r.resolving:
 			i.Waiting = "mx"

@@ -7,10 +7,11 @@ import (
 	"github.com/godwit-mta/godwit/core/envelope"
 )
 
-// A window is how many connections a server, a route, a relay or a domain may have now,
+// A window is how many connections a server, a route, a source, a relay or a domain may have now,
 // within its limit. It begins with Limits.StartConn, grows by one when as many transactions
 // as it is wide succeeded while it was used to the full, and is halved by what tells that the
-// other side has enough of us, at most once in shrinkPause.
+// other side has enough of us, at most once in shrinkPause. That of a source address begins with its limit and is
+// halved when another server refuses mail because of it.
 const shrinkPause = 5 * time.Second
 
 // width gives how many connections there may be.
@@ -39,7 +40,7 @@ func (c *counter) shrink(start, most int, now time.Time) (int, bool) {
 	if most > 0 {
 		w = min(was, most)
 	}
-	c.window, c.shrunk = float64(w), now
+	c.window, c.shrunk, c.why = float64(w), now, ""
 	return w, w < was
 }
 
@@ -53,6 +54,7 @@ func (s *session) succeeded() {
 	for _, c := range s.windows() {
 		c.grow(s.limits.StartConn)
 	}
+	s.counts[2].grow(s.limits.MaxConnPerSource)
 }
 
 // enough makes the windows of a session smaller because of what its server said or did, and
@@ -61,9 +63,15 @@ func (s *session) succeeded() {
 func (s *session) enough(why string, most int) {
 	now := time.Now()
 	for _, c := range s.windows()[1:] {
-		c.shrink(s.limits.StartConn, 0, now)
+		if _, less := c.shrink(s.limits.StartConn, 0, now); less {
+			c.why = why
+		}
 	}
-	if w, less := s.counts[0].shrink(s.limits.StartConn, most, now); less && why != "" {
+	w, less := s.counts[0].shrink(s.limits.StartConn, most, now)
+	if less {
+		s.counts[0].why = why
+	}
+	if less && why != "" {
 		s.m.cfg.Log.Infof("smtp-out: Fewer connections over route %s: %d, because of: %s", s.choice.route.key, w, unquoted(why))
 	}
 }
@@ -140,16 +148,30 @@ func (m *MTA) otherSource(r *relay, c choice, why string) bool {
 	c.route.why = why
 	m.disable(c.route)
 	h := m.sourceFor(c.source)
+	m.lessFrom(h, c, why)
 	if h.disliked(c.target.addr, time.Now()) {
 		m.cfg.Log.Infof("smtp-out: Sending less from %s, which several servers refuse: %s", c.source, unquoted(why))
 	}
 	for _, a := range r.opts.Sources {
-		rt := peek(m.routes, routeKey{a.Unmap(), c.target.addr})
+		rt := peek(m.routes, routeKey{a.Unmap(), c.target.addr, c.route.key.port})
 		if a.Unmap() != c.source && a.Unmap().Is4() == c.target.addr.Is4() && rt.disabled.IsZero() {
 			return true
 		}
 	}
 	return false
+}
+
+// lessFrom makes the window of a source smaller that a server refuses. Each server counts once in dislikeTime: one
+// that never likes it must not keep it from the others.
+func (m *MTA) lessFrom(h *sourceHealth, c choice, why string) {
+	now := time.Now()
+	if t, before := h.refusals[c.target.addr]; before && now.Sub(t) <= dislikeTime {
+		return
+	}
+	if w, less := h.shrink(max(1, h.start), 0, now); less {
+		h.why = why
+		m.cfg.Log.Infof("smtp-out: Fewer connections from %s: %d, because of: %s", c.source, w, unquoted(why))
+	}
 }
 
 // rate is a limit of messages a minute.

@@ -245,3 +245,79 @@ func TestSlowServersGiveWay(t *testing.T) {
 		}
 	}
 }
+
+// TestSourceWindow makes the window of a source address smaller for each server that refuses it, once.
+func TestSourceWindow(t *testing.T) {
+	b := newBench(t, nil)
+	source := netip.MustParseAddr("198.51.100.1")
+	opts := &Relay{Name: "a", Sources: []netip.Addr{source, netip.MustParseAddr("198.51.100.2")}}
+	r := newRelay(opts, "k", "example.com")
+	r.opts = opts
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	h := b.sourceFor(source)
+	h.conns, h.start, h.most = 20, 20, 20
+	if w := h.windowInfo(); w.String() != "window=20/20" {
+		t.Errorf("at the start: %v", w)
+	}
+	for _, tt := range []struct {
+		by   netip.Addr
+		want int
+	}{{addr1, 10}, {addr1, 10}, {addr2, 5}, {addr1, 5}} {
+		c := choice{source: source, target: target{addr: tt.by}}
+		c.route = b.routeFor(r.routeTo(source, tt.by))
+		h.shrunk = time.Time{} // long ago
+		b.otherSource(r, c, `550 "blocked"`)
+		if w := h.windowInfo(); w != (Window{tt.want, 20, `550 "blocked"`}) {
+			t.Errorf("after %s: %v, want %d", tt.by, w, tt.want)
+		}
+		h.conns = tt.want
+	}
+	if got := b.sourceInfos(r); len(got) != 1 || got[0].Window.String() != `window=5/20 less="550 'blocked'"` {
+		t.Errorf("%v", got)
+	}
+	if ok, full, _ := check(time.Now(), bound{&h.counter, 20, 0, 20, 0}); ok || full != &h.counter {
+		t.Error("it may have another connection")
+	}
+	for range 6 {
+		h.grow(20)
+	}
+	if w := h.windowInfo(); w.Width != 6 {
+		t.Errorf("it works again: %v", w)
+	}
+}
+
+// TestShownWindows tells the windows of what was used.
+func TestShownWindows(t *testing.T) {
+	s := &sink{}
+	b := newBench(t, nil)
+	b.domain("example.com", s.start(t, nil))
+	opts := &Relay{Name: "a", Sources: []netip.Addr{netip.MustParseAddr("198.51.100.1")}, Limits: Limits{StartConn: 3}}
+	if r := b.one(opts, "x\n", "u@example.com"); r.Status != envelope.Delivered {
+		t.Fatalf("%+v", r)
+	}
+	for what, line := range map[string]string{
+		"window=3/10":  b.Hosts()[0].String(),
+		"window=3/5":   b.Routes()[0].String(),
+		"window=3/100": b.Relays()[0].String(),
+		"\n  from 198.51.100.1 nconn=1 window=100/100": b.Relays()[0].String(),
+	} {
+		if !strings.Contains(line, what) {
+			t.Errorf("no %q in %s", what, line)
+		}
+	}
+}
+
+// TestRoutesByPort keeps what is known of one port of a server apart from the others.
+func TestRoutesByPort(t *testing.T) {
+	for scheme, want := range map[string]string{"smtp://192.0.2.1": "[] <-> 192.0.2.1", "smtp://192.0.2.1:2525": "[] <-> 192.0.2.1:2525",
+		"smtps://192.0.2.1": "[] <-> 192.0.2.1:465"} {
+		u, err := ParseURL(scheme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&relay{opts: &Relay{URL: u}}).routeTo(netip.Addr{}, addr1); got.String() != want {
+			t.Errorf("%s: %s, want %s", scheme, got, want)
+		}
+	}
+}
