@@ -106,6 +106,25 @@ unpack() {
 	chmod 755 .
 }
 
+# Makes a root for OpenSMTPD of Debian 13 with the libraries that it needs: that of Debian 12 cannot
+# finish a handshake with the OpenSSL there.
+opensmtpd() {
+	root=$1/opensmtpd
+	mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/etc" "$root/dev" "$root/tmp" "$root/usr/lib" "$root/usr/lib64"
+	cd "$root"
+	echo 'deb http://deb.debian.org/debian trixie main' > sources.list
+	set -- -qq -o APT::Sandbox::User=root -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=- \
+		-o "Dir::State::lists=$root/lists" -o "Dir::Cache=$root/cache" -o Dir::State::status=/dev/null
+	apt-get "$@" update
+	apt-get "$@" download opensmtpd libc6 libcrypt1 libdb5.3t64 libevent-2.1-7t64 libpam0g libssl3t64 zlib1g libzstd1 libaudit1 libcap-ng0
+	ln -s usr/lib lib
+	ln -s usr/lib64 lib64
+	for p in *.deb; do
+		dpkg --fsys-tarfile "$p" | tar -x --keep-directory-symlink
+	done
+	chmod 755 .
+}
+
 packages() {
 	want="postfix unbound ldnsutils sasl2-bin libsasl2-modules swaks libnet-ssleay-perl msmtp curl python3 openssl iproute2 util-linux procps
 		mutt s-nail git-email libmailtools-perl libauthen-sasl-perl libio-socket-ssl-perl node-nodemailer
@@ -143,6 +162,11 @@ if [ "${1:-}" = --tables ]; then
 	exit
 fi
 
+if [ "${1:-}" = --opensmtpd ]; then
+	opensmtpd "$2"
+	exit
+fi
+
 if [ "${1:-}" = --unpack ]; then
 	unpack "$2" "$3" "$4"
 	exit
@@ -175,11 +199,12 @@ if [ $package = e2e ]; then
 	# Not among the other helpers: where it is, PAM decides.
 	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||
 		echo "no helper for PAM: the test of it is skipped, or fails where CI is set" >&2
-	for other in exim:exim4-daemon-light chasquid:chasquid opensmtpd:opensmtpd libopensmtpd:libopensmtpd0 \
+	for other in exim:exim4-daemon-light chasquid:chasquid libopensmtpd:libopensmtpd0 \
 		rspamd:opensmtpd-filter-rspamd dkimsign:opensmtpd-filter-dkimsign senderscore:opensmtpd-filter-senderscore; do
 		sh "$self" --unpack "$top" "${other%:*}" "${other#*:}" ||
 			echo "no ${other%:*}: the tests with it are skipped, or fail where CI is set" >&2
 	done
+	sh "$self" --opensmtpd "$top" || echo "no OpenSMTPD: the tests with it are skipped, or fail where CI is set" >&2
 	sh "$self" --tables "$top" || echo "no table programs of others: their tests are skipped, or fail where CI is set" >&2
 fi
 status=0
