@@ -43,6 +43,7 @@ type dispatcherRole struct {
 	thrifty  atomic.Bool  // there are many sessions
 	bodies   atomic.Int64 // files of large messages
 	sources  *smtp.Sources
+	filters  []*filterSet // of earlier configurations, which sessions may still have
 	paused   atomic.Bool
 
 	mostBodies int64
@@ -166,6 +167,7 @@ func (d *dispatcherRole) activate() {
 	d.next = nil
 	if old != nil {
 		old.close()
+		d.keepFilters(old.filters)
 	}
 	d.listen(d.cfg.Load(), d.cfg.Load().listeners)
 }

@@ -205,6 +205,19 @@ func (s *filterSet) retire() {
 	}
 }
 
+// keepFilters ends the processes of configurations before the last ones. The sessions that still have
+// them, which are hours old or the file was read again and again, get a 421.
+func (d *dispatcherRole) keepFilters(old *filterSet) {
+	if old == nil {
+		return
+	}
+	d.filters = append(d.filters, old)
+	for len(d.filters) >= keptGenerations {
+		d.filters[0].close()
+		d.filters = append([]*filterSet(nil), d.filters[1:]...)
+	}
+}
+
 // close ends the processes.
 func (s *filterSet) close() {
 	if s == nil {

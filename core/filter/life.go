@@ -26,6 +26,11 @@ const (
 	mostNoise     = 20                // lines about what it says wrong, in each noiseSpan
 	mostAbandoned = 64                // streams that may still be answered
 	noiseSpan     = time.Minute
+
+	// messagePatience is how many times as long as for other answers is waited for those about a
+	// whole message, which may have to be looked at by others. A client waits for ten minutes,
+	// https://www.rfc-editor.org/rfc/rfc5321#section-4.5.3.2.6
+	messagePatience = 4
 )
 
 var errSilent = errors.New("did not answer in time")
@@ -356,7 +361,11 @@ func (l *life) decide(ctx context.Context, s *Session, p Phase, arg ...string) (
 	}); err != nil {
 		return Decision{}, err
 	}
-	timer := time.NewTimer(l.patience)
+	wait := l.patience
+	if p == Commit {
+		wait *= messagePatience
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case d := <-q.answer:
@@ -390,7 +399,7 @@ func (l *life) suspect(asked time.Time) {
 	dead := l.heard.Before(asked)
 	l.mu.Unlock()
 	if dead {
-		l.fail(fmt.Errorf("said nothing for %s", l.patience))
+		l.fail(errors.New("said nothing for as long as it may take to answer"))
 	}
 }
 

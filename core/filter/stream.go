@@ -218,7 +218,7 @@ func (st *stream) next() ([]byte, error) {
 func (st *stream) await(told bool, moved time.Time) error {
 	var late <-chan time.Time
 	if told {
-		timer := time.NewTimer(time.Until(moved.Add(st.l.patience)))
+		timer := time.NewTimer(time.Until(moved.Add(messagePatience * st.l.patience)))
 		defer timer.Stop()
 		late = timer.C
 	}
