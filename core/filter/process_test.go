@@ -108,6 +108,27 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// TestUnasked: what is said twice, the wrong way round, too late or for nobody changes nothing.
+func TestUnasked(t *testing.T) {
+	b := run(t, &fake{register: everything, answer: func(f []string, out *bufio.Writer) bool {
+		fmt.Fprintf(out, "filter-result|%s|%s|reject|550 swapped\n", f[6], f[5])
+		fmt.Fprintf(out, "filter-result|%s|0123456789abcdef|reject|550 wrong token\n", f[5])
+		fmt.Fprintf(out, "filter-result|0123456789abcdef|%s|reject|550 wrong session\n", f[6])
+		fmt.Fprintf(out, "register|filter|smtp-in|helo\nreport|1.2|smtp-in|%s|unasked\n\n", f[5])
+		says("proceed")(f, out)
+		return says("reject|550 twice")(f, out)
+	}}, time.Minute)
+	for range 2 {
+		if out := b.session().Ask(context.Background(), MailFrom, "x"); out.Reply != nil {
+			t.Errorf("%+v", out.Reply)
+		}
+	}
+	until(t, "the last complaint", func() bool { return strings.Count(b.log.String(), "waits for no answer") == 8 })
+	if text := b.log.String(); !strings.Contains(text, "unasked") || strings.Contains(text, "panic") {
+		t.Error(text)
+	}
+}
+
 // TestLines: what a process is told has the form that it expects, and one line is one line.
 func TestLines(t *testing.T) {
 	b := run(t, &fake{register: "report|smtp-in|link-auth\nreport|smtp-in|protocol-client\nfilter|smtp-in|connect", answer: says("proceed")}, time.Minute)
