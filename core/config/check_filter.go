@@ -38,6 +38,8 @@ func (c *checker) checkProc(d *directive, name string) {
 			p.User = o.arg.text
 		case "group":
 			p.Group = o.arg.text
+		case failOpen:
+			p.FailOpen = true
 		case "chroot":
 			p.Chroot = o.arg.text
 		}

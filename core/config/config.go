@@ -190,6 +190,8 @@ const (
 // Proc is a filter process: proc NAME COMMAND.
 type Proc struct {
 	Name, Command, User, Group, Chroot string
+
+	FailOpen bool // what it does not decide goes on
 }
 
 // Filter is filter NAME. Exactly one of Proc, Chain and Phase is set.

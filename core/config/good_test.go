@@ -398,7 +398,7 @@ func TestFilters(t *testing.T) {
 	cfg, _ := mustParse(t, `table t { x }
 proc p "/bin/p -x" user u group g chroot "/c"
 filter a proc p
-filter b proc-exec "filter-b" user u
+filter b proc-exec "filter-b" fail-open user u
 filter c phase connect match !fcrdns disconnect "550 no"
 filter d phase helo match rdns regex <t> junk
 filter e phase ehlo match helo <t> bypass
@@ -414,7 +414,7 @@ filter k chain {
 listen on lo filter { a, k2 }
 filter k2 phase connect match rdns junk
 `+rule)
-	equal(t, "procs", cfg.Procs, []Proc{{"p", "/bin/p -x", "u", "g", "/c"}, {"b", "filter-b", "u", "", ""}})
+	equal(t, "procs", cfg.Procs, []Proc{{"p", "/bin/p -x", "u", "g", "/c", false}, {"b", "filter-b", "u", "", "", true}})
 	var got []string
 	for _, f := range cfg.Filters {
 		got = append(got, fmt.Sprint(f.Name, " ", f.Proc, f.Chain, f.Phase, " ", f.CondName, " ", f.Cond, " ", f.Decision, " ", f.Text))

@@ -53,6 +53,9 @@ const (
 	prefer    = "prefer"
 )
 
+// failOpen is ours as well.
+const failOpen = "fail-open"
+
 // orTrusted is ours as well: it says what held before OpenSMTPD 5.3.
 const orTrusted = "or-trusted"
 
@@ -85,7 +88,7 @@ var (
 
 // contextual are all words with a meaning in one place only.
 func contextual() []string {
-	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, tlsReport, prefer, orTrusted, "stdin", ReturnAuthenticated}
+	words := []string{earlyTalkers, justLog, normalize, scram, schedule, maxBodyMemory, dane, sts, tlsPolicy, tlsReport, prefer, orTrusted, failOpen, "stdin", ReturnAuthenticated}
 	for _, list := range [][]string{
 		smtpLimits, mdaLimits, schedulerLimits, mtaLimits, bounceWords, bounceLimits, tlsReportWords, dheModes, tableTypes, queueCompressions,
 	} {

@@ -42,7 +42,7 @@ srs key backup y
 srs ttl 4d
 table t { x }
 table m { x = y }
-proc p "/bin/p" user u group g chroot "/c"
+proc p "/bin/p" user u group g chroot "/c" fail-open
 filter a proc p
 filter b proc-exec "/bin/b"
 filter c chain { a, b }

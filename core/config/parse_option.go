@@ -43,7 +43,7 @@ func (p *parser) options(d *directive, valid []syntax) {
 // choose reads the keywords of an option.
 func (p *parser) choose(o *option, valid []syntax) syntax {
 	for _, s := range valid {
-		if (s.words == normalize || s.words == scram || s.words == schedule) && p.bare(s.words) {
+		if (s.words == normalize || s.words == scram || s.words == schedule || s.words == failOpen) && p.bare(s.words) {
 			o.name = s.words
 			return s
 		}

@@ -131,7 +131,7 @@ func (p *parser) hidden(d *directive) {
 	}
 }
 
-var procOptions = []syntax{{"chroot", shapeText, ""}, {"group", shapeText, ""}, {"user", shapeText, ""}}
+var procOptions = []syntax{{"chroot", shapeText, ""}, {failOpen, shapeNone, ""}, {"group", shapeText, ""}, {"user", shapeText, ""}}
 
 func (p *parser) parseProc(d *directive) {
 	d.args = append(d.args, p.str("the name of the filter process"), p.str("a command"))

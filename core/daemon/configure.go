@@ -102,7 +102,7 @@ func (p *parent) dispatcherPart(cfg *config.Config, chains []namedPEM) (*dispatc
 	d := &dispatcherConfig{Generation: p.generation, Hostname: cfg.Hostname, MaxMessageSize: cfg.MaxMessageSize, MaxRcpt: cfg.MaxRcpt,
 		MaxMails: cfg.MaxMails, SMTP: cfg.SMTP, Listeners: p.bound.now.listeners, Socket: cfg.Socket, Chains: chains,
 		Ciphers: cfg.Ciphers, MTALimits: cfg.MTALimits, DANE: cfg.DANE.On, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy != "", TLSReport: cfg.TLSReport.Organization != "", Interfaces: p.bound.now.interfaces, PausedSMTP: p.opts.PausedSMTP,
-		Filters: usedFilters(cfg), ADMD: cfg.ADMD, Version: p.opts.Version, ControlSocket: p.opts.Socket}
+		Filters: usedFilters(cfg), FailOpen: failOpen(cfg), ADMD: cfg.ADMD, Version: p.opts.Version, ControlSocket: p.opts.Socket}
 	d.Rules, d.RuleTables = decidable(cfg)
 	d.SubAddrDelim, d.QueueTTL, d.SRS = cfg.SubAddrDelim, cfg.QueueTTL, cfg.SRS.Key != ""
 	verified := slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.TLSVerify && l.CA == "" })

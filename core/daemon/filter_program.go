@@ -106,6 +106,16 @@ func filterProcs(cfg *config.Config) []config.Proc {
 	return procs
 }
 
+// failOpen names the processes without which sessions go on.
+func failOpen(cfg *config.Config) (names []string) {
+	for _, p := range cfg.Procs {
+		if p.FailOpen {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // usedFilters gives the filters that listeners and relays use, and those of their chains.
 func usedFilters(cfg *config.Config) []config.Filter {
 	used := make(map[string]bool)

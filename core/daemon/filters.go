@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (s *dispatcherSettings) sessionTimeout() int {
 
 func (d *dispatcherRole) filterOptions(s *dispatcherSettings, proc string) filter.Options {
 	generation := s.Generation
-	return filter.Options{Name: proc, Log: d.m.log,
+	return filter.Options{Name: proc, Log: d.m.log, FailOpen: slices.Contains(s.FailOpen, proc),
 		Config: []string{"smtpd-version|" + filterVersion, "protocol|" + filter.Protocol,
 			"smtp-session-timeout|" + strconv.Itoa(s.sessionTimeout())},
 		Start: func(ctx context.Context) (io.ReadWriteCloser, error) {

@@ -66,6 +66,7 @@ type dispatcherConfig struct {
 	MTALimits      []config.MTALimits
 	Interfaces     []netip.Addr
 	Filters        []config.Filter // those that something uses
+	FailOpen       []string        // processes of filters
 	ADMD           string
 	Version        string // of the program
 	ControlSocket  string

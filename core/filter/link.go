@@ -50,7 +50,7 @@ func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Out
 	}
 	for i := range l.chain.members {
 		m, part := &l.chain.members[i], &l.parts[i]
-		if p == Connect && part.phases != 0 && m.Process != nil && (part.life == nil || part.life.over()) {
+		if p == Connect && part.phases != 0 && m.down(part) && !m.Process.FailOpen {
 			out.Reply = l.broken(m.Name, p, errGone)
 			break
 		}
@@ -60,6 +60,10 @@ func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Out
 		d, err := l.decide(ctx, m, part, p, append([]string{out.Arg}, more...))
 		if err != nil && p == Quit {
 			break // there is nothing to lose any more
+		}
+		if err != nil && m.Process != nil && m.Process.FailOpen {
+			l.broken(m.Name, p, err)
+			continue
 		}
 		if err != nil {
 			out.Reply = l.broken(m.Name, p, err)
@@ -72,6 +76,11 @@ func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Out
 	out.Close = out.Close || out.Reply != nil && out.Reply.Code == 421
 	l.respond(p, &out)
 	return out
+}
+
+// down reports whether a process does not run that the session would need.
+func (m *Member) down(p *part) bool {
+	return m.Process != nil && (p.life == nil || p.life.over())
 }
 
 func (l *Link) decide(ctx context.Context, m *Member, part *part, p Phase, args []string) (Decision, error) {

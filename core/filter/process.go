@@ -21,6 +21,10 @@ type Options struct {
 	Start func(ctx context.Context) (io.ReadWriteCloser, error)
 	Log   *trace.Logger
 
+	// FailOpen lets a session go on without a process that does not run or does not answer. A
+	// message that it has begun to take is lost to it all the same.
+	FailOpen bool
+
 	Handshake time.Duration // from the start until it is ready, 1 minute
 	Patience  time.Duration // for an answer, 1 minute: less than a client waits
 	FirstWait time.Duration // before the first of several starts, 1 second

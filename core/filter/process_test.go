@@ -225,6 +225,32 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// TestFailOpen: a process that may fail is not missed.
+func TestFailOpen(t *testing.T) {
+	f := &fake{register: everything, answer: says("reject|550 no")}
+	b := run(t, f, time.Minute)
+	b.proc.mu.Lock()
+	life := b.proc.life
+	b.proc.Options.FirstWait, b.proc.Options.FailOpen = time.Hour, true
+	b.proc.mu.Unlock()
+	known := b.session()
+	if out := known.Ask(context.Background(), MailFrom, "x"); out.Reply == nil {
+		t.Error("its decision does not count")
+	}
+	life.fail(errors.New("was ended by the test"))
+	until(t, "the end", func() bool { l, _ := b.proc.now(); return l == nil })
+	for _, l := range []*Link{known, b.session()} {
+		for _, p := range []Phase{Connect, MailFrom} {
+			if out := l.Ask(context.Background(), p, "x"); out.Reply != nil {
+				t.Errorf("%s: %+v", p, out.Reply)
+			}
+		}
+		if s, err := l.Stream(1); s != nil || err != nil {
+			t.Errorf("a message: %v, %v", s, err)
+		}
+	}
+}
+
 // TestSilent: who waits for an answer that does not come gets a temporary error. A process that is
 // silent to everybody is ended, one that talks to others is not.
 func TestSilent(t *testing.T) {

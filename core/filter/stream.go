@@ -293,7 +293,7 @@ func (l *Link) Stream(most int64) (*Stream, error) {
 	s := &Stream{l: l}
 	for i := range l.chain.members {
 		m := &l.chain.members[i]
-		if m.Process == nil || !l.parts[i].phases.Has(DataLine) {
+		if m.Process == nil || !l.parts[i].phases.Has(DataLine) || m.down(&l.parts[i]) && m.Process.FailOpen {
 			continue
 		}
 		err := errGone
