@@ -77,6 +77,7 @@ const handshake = `config|smtpd-version|7.8.0
 config|protocol|0.7
 config|smtp-session-timeout|300
 config|subsystem|smtp-in
+config|decide|smtp-in
 config|admd|mx.godwit.test
 config|ready
 `

@@ -88,7 +88,7 @@ func (p *parent) parts(cfg *config.Config) (map[Role]any, error) {
 		Lookup: &lookupConfig{Generation: p.generation, Hostname: cfg.Hostname, SubAddrDelim: cfg.SubAddrDelim, QueueTTL: cfg.QueueTTL,
 			Tables: cfg.Tables, Actions: cfg.Actions, Rules: cfg.Rules, Wrappers: cfg.Wrappers, Interfaces: p.bound.now.interfaces,
 			DaemonUser: p.opts.Facts.Users.Daemon, SRS: cfg.SRS, DANE: cfg.DANE, STS: cfg.STS, TLSPolicy: cfg.TLSPolicy, SystemCAs: authorities, TLSReport: cfg.TLSReport,
-			Sessions: listenerTables(cfg.Listeners), ScramSecret: p.scramSecret(cfg)},
+			Sessions: listenerTables(cfg.Listeners), ScramSecret: p.scramSecret(cfg), Filters: usedFilters(cfg)},
 		Queue: &queueConfig{Hostname: cfg.Hostname, QueueTTL: cfg.QueueTTL, SubAddrDelim: cfg.SubAddrDelim,
 			WarnIntervals: cfg.WarnIntervals, Bounce: cfg.Bounce, Actions: cfg.Actions, MDA: cfg.MDA, Scheduler: cfg.Scheduler,
 			MTALimits: cfg.MTALimits, MTAMaxDeferred: cfg.MTAMaxDeferred, Schedule: cfg.Schedule, MaxBodyMemory: cfg.MaxBodyMemory,

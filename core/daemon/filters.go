@@ -53,7 +53,8 @@ func (d *dispatcherRole) filterMembers(s *dispatcherSettings, set *filterSet, f 
 	case f.Proc != "":
 		return []filter.Member{{Name: f.Name, Process: set.procs[f.Proc]}}, nil
 	case f.Phase != "":
-		return nil, errors.New("builtin filters are not supported yet")
+		b, err := builtinFilter(f, filterTables{d.m, s.Generation})
+		return []filter.Member{{Name: f.Name, Filter: b}}, err
 	}
 	var members []filter.Member
 	for _, name := range f.Chain {
@@ -85,10 +86,10 @@ func (d *dispatcherRole) startProcesses(s *dispatcherSettings, set *filterSet) e
 		started[f.Proc] = true
 		opts := d.filterOptions(s, f.Proc)
 		if in[f.Proc] {
-			opts.Config = append(opts.Config, "subsystem|"+filter.SMTPIn.String())
+			opts.Config = append(opts.Config, "subsystem|"+filter.SMTPIn.String(), "decide|"+filter.SMTPIn.String())
 		}
 		if out[f.Proc] {
-			opts.Config = append(opts.Config, "subsystem|"+filter.SMTPOut.String())
+			opts.Config = append(opts.Config, "subsystem|"+filter.SMTPOut.String(), "decide|"+filter.SMTPOut.String())
 		}
 		opts.Config = append(opts.Config, "admd|"+s.ADMD)
 		all.Go(func() {

@@ -112,6 +112,9 @@ func (l *lookupRole) checkTables(s *lookupSettings) error {
 	if err := s.prepareListeners(); err != nil {
 		return err
 	}
+	if err := s.prepareFilters(); err != nil {
+		return err
+	}
 	matcher, err := rules.New(s.Rules, s.tables, l.m.log)
 	if err != nil {
 		return err
@@ -194,6 +197,8 @@ func (l *lookupRole) handle(from Role, r *ipc.Request) {
 		bounded(l.tableSlots, r, func() { l.scram(r) })
 	case r.Kind == kindSender && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.sender(r) })
+	case r.Kind == kindFilterMatch && from == Dispatcher:
+		bounded(l.tableSlots, r, func() { l.match(r) })
 	case r.Kind == kindAddrName && from == Dispatcher:
 		bounded(l.tableSlots, r, func() { l.hostname(r) })
 	case r.Kind == kindRoute && from == Dispatcher:

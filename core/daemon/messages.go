@@ -47,6 +47,8 @@ const (
 	kindUser      // authRequest without a password; answer foundReply
 	kindScram     // scramRequest; answer scramReply
 
+	kindFilterMatch // matchRequest; answer foundReply
+
 	kindTLSResults // tlsResults
 
 	// lookup -> queue, and the queue's own notices by way of lookup

@@ -32,6 +32,7 @@ type lookupConfig struct {
 	Rules        []config.Rule
 	Wrappers     []config.Wrapper
 	Sessions     []tableUse
+	Filters      []config.Filter // those that something uses
 	Interfaces   []netip.Addr
 	DaemonUser   string
 	SRS          config.SRS

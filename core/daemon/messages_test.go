@@ -18,7 +18,7 @@ import (
 func messages() []any {
 	return []any{
 		&hello{}, &peer{}, &drain{}, &verbosity{}, &logLine{}, &signRequest{}, &signature{}, &recipientRequest{},
-		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &tlsaRequest{}, &tlsaReply{}, &stsReply{}, &tlsResults{}, &reportMail{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
+		&recipientReply{}, &newEnvelopes{}, &addrRequest{}, &ptrReply{}, &nameRequest{}, &mxReply{}, &tlsaRequest{}, &tlsaReply{}, &stsReply{}, &tlsResults{}, &reportMail{}, &authRequest{}, &verifyRequest{}, &verifyReply{}, &senderRequest{}, &matchRequest{}, &addrNameRequest{}, &foundReply{}, &hostReply{},
 		&routeRequest{}, &routeReply{},
 		&reserveRequest{}, &reserveReply{}, &messageRef{}, &commitRequest{}, &commitReply{}, &relayTask{}, &bodyRequest{},
 		&bodyReply{}, &reached{}, &partPause{}, &pausedParts{}, &resumed{}, &results{}, &agentRequest{}, &agentReply{}, &deliverRequest{}, &mda.Outcome{}, &forwardRequest{},

@@ -69,7 +69,7 @@ func parseHex(b []byte) (uint64, bool) {
 
 // registration is what a filter process wants to hear.
 type registration struct {
-	filters Phases
+	filters [subsystemCount]Phases
 	reports [subsystemCount]events
 }
 
@@ -103,10 +103,10 @@ func (r *registration) take(line string) (ready bool, err error) {
 		}
 	case "filter":
 		p, ok := ParsePhase(f[3])
-		if !ok || sub != SMTPIn {
+		if !ok || sub == SMTPOut && !outgoing.Has(p) {
 			return false, fmt.Errorf("cannot register to filter %s %q", sub, abbreviate(f[3]))
 		}
-		r.filters = r.filters.With(p)
+		r.filters[sub] = r.filters[sub].With(p)
 	default:
 		return false, fmt.Errorf("cannot register for %q", abbreviate(f[1]))
 	}

@@ -33,12 +33,14 @@ func (c *Chain) Open(s *Session, t *trace.Trace) *Link {
 	l := &Link{Session: s, chain: c, t: t, parts: make([]part, len(c.members))}
 	for i := range c.members {
 		m, p := &c.members[i], &l.parts[i]
-		if m.Process == nil {
+		switch {
+		case m.Process == nil && s.Subsystem == SMTPOut: // it is about clients
+		case m.Process == nil:
 			p.phases = m.Filter.Phases()
-		} else {
+		default:
 			var wants registration
 			p.life, wants = m.Process.now()
-			p.phases = wants.filters
+			p.phases = wants.filters[s.Subsystem]
 			l.listen(p.life, wants.reports[s.Subsystem])
 		}
 		l.phases |= p.phases

@@ -42,7 +42,7 @@ func TestChain(t *testing.T) {
 		"proceed":    {first(Decision{}, nil), Outcome{Arg: "a@b"}, 0, "[mail-from a@b]"},
 		"rewrite":    {first(Decision{Rewrite, "c@d"}, nil), Outcome{Arg: "c@d", Rewritten: true}, 0, "[mail-from c@d]"},
 		"report":     {first(Decision{Report, "hm"}, nil), Outcome{Arg: "a@b"}, 0, "[mail-from a@b]"},
-		"junk":       {first(Decision{Verdict: Junk}, nil), Outcome{Arg: "a@b", Junk: true}, 0, "[]"},
+		"junk":       {first(Decision{Verdict: Junk}, nil), Outcome{Arg: "a@b", Junk: true}, 0, "[mail-from a@b]"},
 		"bypass":     {first(Decision{Verdict: Bypass}, nil), Outcome{Arg: "a@b"}, 0, "[]"},
 		"reject":     {first(Decision{Reject, "550 no"}, nil), Outcome{Arg: "a@b"}, 550, "[]"},
 		"reject 421": {first(Decision{Reject, "421 no"}, nil), Outcome{Arg: "a@b", Close: true}, 421, "[]"},

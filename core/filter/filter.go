@@ -60,14 +60,17 @@ func (s Phases) Has(p Phase) bool { return s&(1<<p) != 0 }
 // With gives the set with p in it.
 func (s Phases) With(p Phase) Phases { return s | 1<<p }
 
+// outgoing are the phases in which filters decide about our sessions with other servers.
+const outgoing Phases = 1<<MailFrom | 1<<RcptTo | 1<<Data | 1<<DataLine | 1<<Commit
+
 // Verdict is what a filter decides.
 type Verdict uint8
 
 // The verdicts.
 const (
 	Proceed    Verdict = iota
-	Junk               // goes on; the message is marked as spam, and no further filter is asked now
-	Bypass             // goes on; no further filter is asked now. Of builtin filters only
+	Junk               // goes on; the message is marked as spam
+	Bypass             // goes on past all filters: see Link.bypass. Of builtin filters only
 	Report             // goes on; the text is reported to whoever looks at the session
 	Rewrite            // goes on with another argument
 	Reject             // the command is refused

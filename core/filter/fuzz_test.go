@@ -37,7 +37,7 @@ func FuzzRegister(f *testing.F) {
 		if ready && err != nil || ready && line != "register|ready" {
 			t.Errorf("%q: ready %t, %v", line, ready, err)
 		}
-		if r.filters>>phaseCount != 0 || r.reports[SMTPIn]&^allEvents != 0 {
+		if r.filters[SMTPIn]>>phaseCount != 0 || r.filters[SMTPOut]&^outgoing != 0 || r.reports[SMTPIn]&^allEvents != 0 {
 			t.Errorf("%q: %+v", line, r)
 		}
 	})

@@ -21,6 +21,7 @@ type Link struct {
 	phases Phases // that any of them decides in
 	told   []*life
 	events events // that any of told wants to know
+	past   scope
 }
 
 // part is what one member has to do with the session.
@@ -39,7 +40,12 @@ type Outcome struct {
 }
 
 // Decides reports whether any filter is asked in a phase.
-func (l *Link) Decides(p Phase) bool { return l != nil && l.phases.Has(p) }
+func (l *Link) Decides(p Phase) bool {
+	return l != nil && l.phases.Has(p) && (l.past == nothing || l.past == thisMessage && p == MailFrom)
+}
+
+// Deciding reports whether any filter is asked in any phase.
+func (l *Link) Deciding() bool { return l != nil && l.phases != 0 }
 
 // Ask has one filter after the other decide. arg is what the phase is about; more of it, which
 // cannot be rewritten, is only for processes.
@@ -48,7 +54,13 @@ func (l *Link) Ask(ctx context.Context, p Phase, arg string, more ...string) Out
 	if l == nil || p == Help && !l.phases.Has(p) { // OpenSMTPD does not tell of it
 		return out
 	}
+	if p == MailFrom && l.past == thisMessage {
+		l.past = nothing
+	}
 	for i := range l.chain.members {
+		if l.past != nothing {
+			break
+		}
 		m, part := &l.chain.members[i], &l.parts[i]
 		if p == Connect && part.phases != 0 && m.down(part) && !m.Process.FailOpen {
 			out.Reply = l.broken(m.Name, p, errGone)
@@ -111,8 +123,8 @@ func (l *Link) apply(m *Member, p Phase, d *Decision, out *Outcome) (last bool) 
 	switch d.Verdict {
 	case Junk:
 		out.Junk = true
-		return true
 	case Bypass:
+		l.bypass(p)
 		return true
 	case Report:
 		l.Report(FilterReport, m.kind(), m.Name, d.Text)

@@ -287,7 +287,7 @@ type Stream struct {
 // Stream begins a message for those filters that want to see its lines. It gives nil
 // when there are none. Each may give back at most that many octets. The error is the reply.
 func (l *Link) Stream(most int64) (*Stream, error) {
-	if l == nil || !l.phases.Has(DataLine) {
+	if !l.Decides(DataLine) {
 		return nil, nil
 	}
 	s := &Stream{l: l}
