@@ -196,6 +196,7 @@ go test -c -o "$top/bin/tests" "./ci/$package"
 ln "$top/bin/tests" "$top/libexec/table-test"
 ln "$top/bin/tests" "$top/libexec/filter-test"
 if [ $package = e2e ]; then
+	go build -trimpath -o "$top/libexec/" ./ci/e2e/filters/...
 	# Not among the other helpers: where it is, PAM decides.
 	CGO_ENABLED=1 go build -trimpath -tags pam -o "$top/pam/auth-pam" ./compat/auth/pam ||
 		echo "no helper for PAM: the test of it is skipped, or fails where CI is set" >&2

@@ -47,7 +47,7 @@ func TestCommandLine(t *testing.T) {
 	}
 	good := file("good", "action \"a\" maildir\nmatch for local action \"a\"\n")
 	macro := file("macro", "action \"a\" maildir $where\nmatch for local action \"a\"\n")
-	later := file("later", "filter f phase connect match rdns junk\naction \"a\" maildir\nmatch for local action \"a\"\n")
+	later := file("later", "action \"a\" relay host lmtp://x:24 filter f\nfilter f proc-exec x\nmatch for local action \"a\"\n")
 	outside := file("outside", "pki a.example cert \"/none\" key \"/none\"\ntable t file:/none\n"+
 		"action \"a\" maildir alias <t>\nmatch for local action \"a\"\n")
 	bad := file("bad", "action \"a\" maildri\nmatch for local action \"a\"\n")
@@ -60,7 +60,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-nf", good}, 0, "configuration OK"},
 		{[]string{"-n", "-f", macro}, 1, "where"},
 		{[]string{"-n", "-D", "where=Mail", "-f", macro}, 0, "configuration OK"},
-		{[]string{"-n", "-f", later}, 0, later + ":1:1: warning: a builtin filter is not supported yet; smtpd does not start with it\nfilter f phase connect match rdns junk\n^\nconfiguration OK"},
+		{[]string{"-n", "-f", later}, 0, later + ":1:1: warning: \"filter\" for a relay that speaks LMTP is not supported yet; smtpd does not start with it\naction \"a\" relay host lmtp://x:24 filter f\n^\nconfiguration OK"},
 		{[]string{"-d", "-S", filepath.Join(dir, "spool"), "-f", later}, 1, "is not supported yet"},
 		{[]string{"-n", "-f", outside}, 0, outside + ":1:1: warning: pki a.example: open /none: no such file"},
 		{[]string{"-n", "-f", outside}, 0, outside + ":2:7: warning: "},

@@ -45,6 +45,7 @@ func check(t *tree, env Environment, rep *report) *Config {
 	}
 	c.checkPKIs()
 	if len(rep.errors) == 0 {
+		c.checkOutgoing()
 		c.checkUnused()
 		c.checkReach()
 	}
@@ -145,7 +146,6 @@ func (c *checker) errorf(pos Pos, format string, args ...any) {
 func (c *checker) directive(d *directive) {
 	c.named(d)
 	c.once(d)
-	c.unsupported(d)
 	switch d.name {
 	case "ca":
 		c.checkCA(d)

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // declareFilter declares a filter and, of proc-exec, the process of the same name.
@@ -102,6 +103,29 @@ func (c *checker) checkChain(list []word) []string {
 		names = append(names, w.text)
 	}
 	return names
+}
+
+// checkOutgoing warns of builtin filters in relay actions: they are about clients, and have no effect there in
+// OpenSMTPD either.
+func (c *checker) checkOutgoing() {
+	byName := make(map[string]*Filter)
+	for i := range c.cfg.Filters {
+		byName[c.cfg.Filters[i].Name] = &c.cfg.Filters[i]
+	}
+	for _, a := range c.cfg.Actions {
+		f := byName[a.Relay.Filter]
+		if f == nil {
+			continue
+		}
+		if scheme, _, ok := strings.Cut(a.Relay.Host, "://"); ok && strings.EqualFold(scheme, "lmtp") {
+			c.refuse(a.Pos, "\"filter\" for a relay that speaks LMTP is not supported yet")
+		}
+		for _, name := range append([]string{f.Name}, f.Chain...) {
+			if of := byName[name]; of != nil && of.Phase != "" {
+				c.rep.warnf(a.Pos, "filter %q is about clients and decides nothing in a relay action: remove it", name)
+			}
+		}
+	}
 }
 
 // filter gives the filter of an option. A chain written in place gets a name.

@@ -70,6 +70,9 @@ var odd = []struct {
 	{"match mail-from a from mail-from b reject", `"from mail-from" replaces "mail-from" before it`},
 	{"proc p x\nfilter f proc p\nfilter g proc p\nfilter c chain { f g }", `filter process "p" is in the chain twice`},
 	{"proc f x\nfilter f proc-exec y", `the process "f" at smtpd.conf:1 is not used`},
+	{"filter b phase mail-from match auth junk\naction a relay filter b", `filter "b" is about clients`},
+	{"filter b phase mail-from match auth junk\nfilter p proc-exec x\naction a relay filter { p, b }", `filter "b" is about clients`},
+	{"filter p proc-exec x\naction a relay host lmtp://x:24 filter p", "LMTP is not supported yet"},
 }
 
 // said gives what smtpd -n says about a text.

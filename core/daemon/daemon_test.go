@@ -708,7 +708,7 @@ func TestStartIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ conf, want string }{
 		"port in use":   {fmt.Sprintf("listen on 127.0.0.1 port %d\naction \"a\" relay\nmatch for any action \"a\"\n", busy.Addr().(*net.TCPAddr).Port), "address already in use"},
 		"missing table": {"table t file:/nonexistent/table\naction \"a\" relay\nmatch for domain <t> action \"a\"\n", "/nonexistent/table"},
-		"unsupported":   {"filter f phase connect match !rdns disconnect \"550 no\"\naction \"a\" relay\nmatch for any action \"a\"\n", "not supported yet"},
+		"unsupported":   {"filter f proc-exec x\naction \"a\" relay host lmtp://x:24 filter f\nmatch for any action \"a\"\n", "not supported yet"},
 		"missing key":   {"pki x.example cert \"/nonexistent/cert\"\npki x.example key \"/nonexistent/key\"\naction \"a\" relay\nmatch for any action \"a\"\n", "/nonexistent/cert"},
 	} {
 		t.Run(name, func(t *testing.T) {

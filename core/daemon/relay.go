@@ -90,6 +90,9 @@ func (s *relaySettings) relay(d *dispatcherSettings, a *config.Action) (*mta.Rel
 		}
 		r.URL = u
 	}
+	if chain := d.filters.chain(o.Filter); chain != nil {
+		r.Filters = &mta.Filters{Chain: chain, Hold: d.filters.hold, Release: d.filters.release}
+	}
 	config, err := d.clientTLS(o)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godwit-mta/godwit/core/address"
 	"github.com/godwit-mta/godwit/core/envelope"
+	"github.com/godwit-mta/godwit/core/filter"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -88,6 +89,8 @@ type client struct {
 	tr    *trace.Trace
 	auth  bool // between AUTH and its end: nothing that is said is traced
 	known bool // we have authenticated
+	// filters are nil without any.
+	filters *onlooker
 
 	dirty   bool  // the server has a transaction open that must be reset
 	closing *fate // the server said 421
@@ -116,6 +119,7 @@ func (c *client) command(parts ...string) {
 	if c.tr.Traces(trace.MTA) {
 		c.told(">>>", parts...)
 	}
+	c.filters.said(c.auth, parts)
 	for _, p := range parts {
 		c.out = append(c.out, p...)
 	}
@@ -132,6 +136,7 @@ func (c *client) reply(d time.Duration) (reply, error) {
 		return reply{}, err
 	}
 	r, err := readReply(c.br)
+	c.filters.heard(r, err)
 	if err == nil && c.tr.Traces(trace.MTA) {
 		c.toldReply(r)
 	}
@@ -209,7 +214,7 @@ func (c *client) mail(sender string, tx *transaction) string {
 	var b strings.Builder
 	msg := tx.msg
 	b.WriteString("MAIL FROM:<" + sender + ">")
-	if c.ext.sizeGiven {
+	if c.ext.sizeGiven && !c.filters.rewrites() {
 		b.WriteString(" SIZE=" + strconv.FormatInt(msg.Body.size(), 10))
 	}
 	if c.ext.eightBit {
@@ -288,7 +293,7 @@ func notify(n envelope.Notify) string {
 
 // helo introduces us: EHLO, or HELO where that is not understood.
 func (c *client) helo(name string, extended bool) error {
-	r, err := c.ask(c.times.Command, "EHLO ", name)
+	r, err := c.identify("EHLO", name)
 	if err != nil {
 		return err
 	}
@@ -300,13 +305,25 @@ func (c *client) helo(name string, extended bool) error {
 		return &refusal{r}
 	}
 	c.ext = extensions{}
-	if r, err = c.ask(c.times.Command, "HELO ", name); err != nil {
+	if r, err = c.identify("HELO", name); err != nil {
 		return err
 	}
 	if r.class() != 2 {
 		return &refusal{r}
 	}
 	return nil
+}
+
+func (c *client) identify(verb, name string) (reply, error) {
+	if c.unasked() {
+		return reply{}, errSequence
+	}
+	c.command(verb, " ", name)
+	c.filters.report(filter.LinkIdentify, verb, name)
+	if err := c.flush(); err != nil {
+		return reply{}, err
+	}
+	return c.reply(c.times.Command)
 }
 
 // refusal is a reply that ended a session before it began.

@@ -38,6 +38,14 @@
 // it the recipients fail for good. DSN parameters are left out where they are not known, and the
 // result says so.
 //
+// # Filters
+//
+// The filters of an action (filters.go) hear what happens in its sessions, and those that decide are asked about
+// a transaction before its commands are written: sender, recipients, data. What is refused is not sent, and fails by the
+// code of the filter's reply. The body goes through the filters while it is sent; they are asked about the whole before the final dot. Where that is
+// refused, or a filter fails, the connection is closed without the dot, by which the server knows that it does not have the
+// message. Nothing is pipelined from one transaction into the next where something is decided.
+//
 // # TLS policies
 //
 // What is demanded of TLS with a server comes from the action and from a table of policies for

@@ -86,6 +86,7 @@ type Relay struct {
 	Backup       bool         // only exchangers that are better than this host
 	BackupMX     string       // the name of this host among them, "" is its name
 	Limits       Limits
+	Filters      *Filters // nil: none
 	// Elsewhere gives the options for another host of the list that URL is of, if there is one
 	// that can be tried; nil when URL is of no list. It may take its time.
 	Elsewhere func(context.Context) (*Relay, bool)
@@ -149,6 +150,9 @@ func (r *Relay) key(domain string) string {
 	}
 	if r.DANE || r.STS || r.Policies || r.Quiet {
 		k += fmt.Sprintf("\x00%t%t%t%t", r.DANE, r.STS, r.Policies, r.Quiet)
+	}
+	if r.Filters != nil { // those of one configuration
+		k += fmt.Sprintf("\x00%p", r.Filters)
 	}
 	if len(r.HeloBySource) > 0 {
 		k += fmt.Sprintf("\x00%v", r.HeloBySource) // fmt sorts maps

@@ -325,8 +325,12 @@ func (m *MTA) conclude(o origin, sender address.Address, msg *Message, rcpts []R
 		}
 		o.tr.Infof("mta delivery evpid=%s from=<%s> to=<%s> rcpt=<%s> source=\"%s\" relay=\"%s\" delay=%s result=\"%s\" stat=\"%s\"",
 			r.ID, sender, r.Dest, rcpt, o.source, o.relay, trace.Delay(now.Sub(r.Created)), statusNames[f.status], unquoted(f.text))
+		mta := o.mta
+		if f.filter {
+			mta = "" // the server did not say it
+		}
 		results = append(results, envelope.Result{ID: r.ID, Status: f.status, Text: f.text, EscClass: f.class,
-			EscCode: f.code, MTA: o.mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final, Unreached: f.unreached})
+			EscCode: f.code, MTA: mta, NoDSN: o.noDSN && f.status == envelope.Delivered, Final: o.final, Unreached: f.unreached})
 	}
 	m.give(results)
 	if msg.open.Add(-int64(len(results))) == 0 && len(results) > 0 && msg.Close != nil {

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
 
 	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/filter"
 	"github.com/godwit-mta/godwit/core/trace"
 )
 
@@ -52,6 +54,8 @@ type opener struct {
 	noTLS  bool // a handshake failed before, and may be done without
 	secure bool
 	policy serverPolicy
+	// filters are nil without any.
+	filters *onlooker
 
 	peerName string // as the server says it
 	badCert  error  // what is wrong with its certificate, also where that is only tried out
@@ -76,6 +80,8 @@ func (o *opener) open(ctx context.Context, conn net.Conn) (peer, error) {
 	var p peer
 	switch {
 	case err != nil:
+	case o.relay.URL.scheme() == LMTP && o.filters != nil:
+		err = &policyError{"filters", errFilterLMTP}
 	case o.relay.URL.scheme() == LMTP && o.relay.Auth != nil:
 		err = errAuthPlain
 	case o.relay.URL.scheme() == LMTP:
@@ -99,7 +105,7 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 		conn = tc
 	}
 	c := newClient(conn, o.times)
-	c.tr = o.tr
+	c.tr, c.filters = o.tr, o.filters
 	r, err := c.reply(o.times.Command)
 	if err != nil {
 		return nil, err
@@ -107,6 +113,8 @@ func (o *opener) openSMTP(ctx context.Context, conn net.Conn, required, verified
 	if r.class() != 2 {
 		return nil, &refusal{r}
 	}
+	name, _, _ := strings.Cut(r.lines[0], " ")
+	o.filters.report(filter.LinkGreeting, name)
 	if err := c.helo(o.helo, required || o.relay.Auth != nil); err != nil {
 		return nil, err
 	}
@@ -164,7 +172,7 @@ func (o *opener) upgrade(ctx context.Context, c *client, required, verified bool
 	}
 	// Nothing said before counts any more, https://www.rfc-editor.org/rfc/rfc3207#section-4.2
 	c = newClient(conn, o.times)
-	c.tr = o.tr
+	c.tr, c.filters = o.tr, o.filters
 	return c, c.helo(o.helo, true)
 }
 
@@ -199,6 +207,7 @@ func (o *opener) handshake(ctx context.Context, conn net.Conn, verified bool) (n
 	if err := o.policy.try(o.tr, o.host, tc.ConnectionState(), cfg.RootCAs); err != nil {
 		o.badCert = err
 	}
+	o.filters.report(filter.LinkTLS, cipherText(tc.ConnectionState()))
 	o.logTLS(tc.ConnectionState(), verified)
 	return tc, nil
 }
@@ -281,6 +290,9 @@ func (o *opener) authenticate(c *client) error {
 			return errReplySyntax // the error quotes the challenge, which may be anything
 		}
 		r, err = c.ask(o.times.Command, base64.StdEncoding.EncodeToString(answer))
+	}
+	if err == nil {
+		o.filters.report(filter.LinkAuth, authWord(r), o.relay.Auth.User)
 	}
 	if err == nil && r.class() != 2 {
 		return authError{&refusal{r.without(base64.StdEncoding.EncodeToString(first), o.relay.Auth.Password,

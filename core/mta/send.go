@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/godwit-mta/godwit/core/address"
+	"github.com/godwit-mta/godwit/core/filter"
 )
 
 // send hands a transaction over. When the server takes pipelined commands, the body is
@@ -18,6 +19,15 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 		tx.settle(*f)
 		return nil, nil
 	}
+	defer c.filters.ended(tx, false)
+	if c.filters.decides() {
+		return nil, c.sendFiltered(tx, sender(tx.msg))
+	}
+	return c.transfer(tx, sender, nil, next)
+}
+
+// transfer sends a transaction, with the body as the filters in through leave it if there are any.
+func (c *client) transfer(tx *transaction, sender func(*Message) address.Address, through *filter.Stream, next func() *transaction) (*transaction, error) {
 	open, err := c.envelope(tx, sender)
 	if err != nil || !open {
 		return nil, err
@@ -34,11 +44,11 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 		return nil, errSlow
 	}
 	tx.body, c.dirty = true, false
-	if err := c.writeBody(&tx.msg.Body); err != nil {
+	if err := c.writeMessage(tx, through); err != nil {
 		return nil, err
 	}
 	var following *transaction
-	if c.ext.pipelining {
+	if c.ext.pipelining && next != nil {
 		if following = next(); following != nil && len(following.rcpts) <= groupSize && c.sendable(following, sender(following.msg).String()) == nil {
 			x := c.exchange(following)
 			c.write(x, sender, 0, x.total)
@@ -52,6 +62,7 @@ func (c *client) send(tx *transaction, sender func(*Message) address.Address, ne
 	if err != nil {
 		return following, err
 	}
+	c.filters.ended(tx, r.class() == 2)
 	return following, tx.finish(r)
 }
 
@@ -83,7 +94,7 @@ func (c *client) exchange(tx *transaction) *exchange {
 	if c.dirty {
 		x.first = 2
 	}
-	x.total = x.first + len(tx.rcpts) + 1
+	x.total = x.first + tx.sending + 1
 	return x
 }
 
@@ -97,6 +108,7 @@ func (c *client) write(x *exchange, sender func(*Message) address.Address, from,
 			c.command(c.mail(sender(x.tx.msg).String(), x.tx))
 		case n < x.total-1:
 			c.command(c.rcpt(&x.tx.rcpts[i]))
+			c.filters.report(filter.TxEnvelope, x.tx.msg.ID.String(), x.tx.rcpts[i].ID.String())
 		default:
 			c.command("DATA")
 		}
@@ -134,6 +146,7 @@ func (c *client) envelope(tx *transaction, sender func(*Message) address.Address
 		}
 		r, err := c.reply(wait)
 		if err == nil {
+			c.filters.replied(x, n, r, sender)
 			err = x.reply(n, r)
 		}
 		if err != nil {
@@ -196,19 +209,21 @@ func (x *exchange) data(r reply) error {
 // writeBody writes the body and the final dot; the last part may wait in c.out.
 func (c *client) writeBody(b *Body) error {
 	var e encoder
-	err := b.chunks(func(p []byte) error {
-		if c.out == nil {
-			c.out = make([]byte, 0, min(2*chunkSize, len(p)+len(p)/16+512))
-		}
-		c.out = e.append(c.out, p)
-		if len(c.out) < chunkSize {
-			return nil
-		}
-		return c.flush()
-	})
-	if err != nil {
+	if err := b.chunks(func(p []byte) error { return c.encode(&e, p) }); err != nil {
 		return err
 	}
 	c.out = e.end(c.out)
 	return nil
+}
+
+// encode adds a part of a body to what is to be written.
+func (c *client) encode(e *encoder, p []byte) error {
+	if c.out == nil {
+		c.out = make([]byte, 0, min(2*chunkSize, len(p)+len(p)/16+512))
+	}
+	c.out = e.append(c.out, p)
+	if len(c.out) < chunkSize {
+		return nil
+	}
+	return c.flush()
 }

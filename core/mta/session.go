@@ -53,6 +53,8 @@ type session struct {
 	rejected  int          // messages refused in a row
 	current   *transaction // for the case of a panic
 	following *transaction // the same: what was taken while current was sent
+	onlooker  *onlooker    // of the connection; nil without filters
+	release   func()       // of the filters; nil when they are not held
 }
 
 // start begins a session. The caller holds the lock.
@@ -111,7 +113,7 @@ func (s *session) run() {
 		p.close()
 		s.tr.Infof("mta error reason=%s", unquoted(ioText(err)))
 		if s.sent > 0 {
-			s.tr.Infof("mta disconnected reason=io-error messages=%d", s.sent)
+			s.tr.Infof("mta disconnected reason=%s messages=%d", lostReason(err), s.sent)
 		}
 	} else {
 		p.quit()
@@ -138,6 +140,10 @@ func (s *session) rescue() {
 // end gives the places of the session free and lets others have them.
 func (s *session) end() {
 	m, r := s.m, s.r
+	s.unfiltered()
+	if s.release != nil {
+		s.release()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.at.users--
@@ -171,7 +177,10 @@ func (s *session) open() (peer, error) {
 	o := opener{relay: s.opts, times: s.m.times, host: s.choice.target.host, tr: s.tr}
 	means, _ := s.opts.URL.scheme().traits()
 	o.smtps = means.smtps && !(means.fallback && s.withoutSMTPS(false))
-	var err error
+	err := s.hold()
+	if err != nil {
+		return nil, err
+	}
 	if o.policy, err = s.policy(); err != nil {
 		s.tell(&o, err)
 		return nil, err
@@ -221,10 +230,12 @@ func (s *session) obey(x *extensions) {
 }
 
 func (s *session) try(o *opener, dial func(netip.AddrPort) (net.Conn, error)) (peer, error) {
-	conn, err := dial(netip.AddrPortFrom(s.choice.target.addr, s.opts.URL.port(o.smtps)))
+	to := netip.AddrPortFrom(s.choice.target.addr, s.opts.URL.port(o.smtps))
+	conn, err := dial(to)
 	if err != nil {
 		return nil, err
 	}
+	o.filters = s.filtered(conn, to)
 	if o.helo == "" {
 		o.helo = s.helo(conn)
 	}

@@ -28,12 +28,14 @@ type fate struct {
 	said   int // the reply code, 0 when it was none
 
 	unreached bool // no server was asked
+	filter    bool // a filter gave it
 }
 
 // transaction is one attempt to hand over a task.
 type transaction struct {
 	*task
 	fates    []fate // one for each of rcpts
+	sending  int    // how many of rcpts, from the first, the server is told
 	accepted int    // recipients that the server took and whose fate is open
 	later    []int  // recipients that are to follow in another transaction
 	begun    bool   // the commands were written
@@ -44,7 +46,7 @@ type transaction struct {
 }
 
 func newTransaction(t *task) *transaction {
-	return &transaction{task: t, fates: make([]fate, len(t.rcpts))}
+	return &transaction{task: t, fates: make([]fate, len(t.rcpts)), sending: len(t.rcpts)}
 }
 
 // verdict turns a refusing reply into a fate.

@@ -276,6 +276,9 @@ func (tx *transaction) again(closing *fate, err error, first bool) *task {
 
 // count keeps the runs of refusals.
 func (s *session) count(tx *transaction) {
+	if filterFates(tx.fates) { // the server has no part in it
+		return
+	}
 	delivered := false
 	for _, f := range tx.fates {
 		switch f.status {
