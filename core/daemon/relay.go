@@ -199,7 +199,27 @@ func (r *relayer) submit(cfg *relaySettings, opts *mta.Relay, t *relayTask) {
 		}
 		m.Body.File, m.Body.Size, m.Close = body, t.Size, body.close
 	}
+	if opts.Filters != nil && !holdFilters(opts.Filters, m) {
+		r.refuse(opts, t, "the filters of an earlier configuration have ended")
+		return
+	}
 	r.mta.Submit(m, opts)
+}
+
+// holdFilters keeps filters running until the last result of a message, so that what a configuration began
+// to send is sent with its filters.
+func holdFilters(f *mta.Filters, m *mta.Message) bool {
+	if !f.Hold() {
+		return false
+	}
+	done := m.Close
+	m.Close = func() {
+		if done != nil {
+			done()
+		}
+		go f.Release() // it may wait for the end of processes
+	}
+	return true
 }
 
 // message is the task without its body.

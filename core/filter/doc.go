@@ -20,6 +20,6 @@
 //	...
 //	l.Close() // reports that it has ended
 //
-// Sessions of ours with other servers (SMTPOut) only report. A nil Link does nothing, which is
-// all that a session without filters costs.
+// In sessions of ours with other servers (SMTPOut) builtin filters decide nothing, and processes about the
+// message alone. A nil Link does nothing, which is all that a session without filters costs.
 package filter
