@@ -27,13 +27,11 @@ const muchShown = 1 << 20
 // lineReaders is how many goroutines read the envelopes of a page.
 const lineReaders = 4
 
-// listing is what one page of a list leaves for the next one. One goroutine at a time uses it.
+// listing is what one page of a list leaves for the next one.
 type listing struct {
 	from  lister
 	infos []scheduler.Info
 	parts [lineReaders][]byte
-	ahead scheduler.Range         // what was not listed yet
-	page  chan *control.QueuePage // holds one: the first page of ahead, which is made while the one before is on its way; nil: nothing is ahead
 }
 
 // lister gives many envelopes.
@@ -60,43 +58,23 @@ func (q *queueRole) showPage(r *ipc.Request, rng scheduler.Range) {
 		l = q.newListing()
 		q.thrifty(false)
 	}
-	page := q.pageOf(l, rng)
+	page := &control.QueuePage{Loading: !q.isLoaded()}
+	page.Lines, page.Next = q.lines(l, rng)
 	much := q.shown.Add(int64(len(page.Lines))) > muchShown
 	if page.Next != 0 {
-		q.listOn(l, scheduler.Range{First: page.Next, Last: rng.Last}) // before anybody can ask for it
-		r.Reply(page)
+		q.listOn(l, page.Next) // before anybody can ask for it
+	} else {
+		l.close()
+	}
+	r.Reply(page)
+	if page.Next != 0 {
 		return
 	}
-	l.close()
-	r.Reply(page)
 	q.thrifty(true)
 	if page.Lines = nil; much {
 		q.shown.Store(0)
 		q.tidy()
 	}
-}
-
-// pageOf gives the first page of a range: the one that was made ahead, if it is that.
-func (q *queueRole) pageOf(l *listing, rng scheduler.Range) *control.QueuePage {
-	if page := l.made(); page != nil && l.ahead == rng {
-		return page
-	}
-	return q.makePage(l, rng)
-}
-
-// made waits for the page that is made ahead, if there is one.
-func (l *listing) made() (page *control.QueuePage) {
-	if l.page != nil {
-		page = <-l.page
-		l.page = nil
-	}
-	return page
-}
-
-func (q *queueRole) makePage(l *listing, rng scheduler.Range) *control.QueuePage {
-	page := &control.QueuePage{Loading: !q.isLoaded()}
-	page.Lines, page.Next = q.lines(l, rng)
-	return page
 }
 
 func (q *queueRole) newListing() *listing {
@@ -108,21 +86,17 @@ func (q *queueRole) newListing() *listing {
 
 // close gives all back: timers may still know the listing.
 func (l *listing) close() {
-	l.made()
 	if r, ok := l.from.(*queue.Reader); ok {
 		r.Close()
 	}
 	*l = listing{}
 }
 
-// listOn keeps a listing for the rest of a range, and begins to make the next page.
-func (q *queueRole) listOn(l *listing, rest scheduler.Range) {
+// listOn keeps a listing for the next page, which begins with an envelope.
+func (q *queueRole) listOn(l *listing, next envelope.ID) {
 	if r, ok := l.from.(*queue.Reader); ok {
-		r.Forget(rest.First)
+		r.Forget(next)
 	}
-	made := make(chan *control.QueuePage, 1)
-	l.ahead, l.page = rest, made
-	go func() { made <- q.makePage(l, rest) }()
 	q.listing.Store(l)
 	time.AfterFunc(listerTime, func() {
 		if q.listing.CompareAndSwap(l, nil) {
