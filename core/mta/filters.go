@@ -97,15 +97,20 @@ func (f *onlooker) rewrites() bool { return f != nil && (f.junk || f.Decides(fil
 
 // said reports a line of ours, heard a reply.
 func (f *onlooker) said(secret bool, parts []string) {
-	switch {
-	case f == nil:
-		return
-	case secret && parts[0] == "AUTH ":
-		parts = []string{"AUTH ", parts[1], " ********"}
-	case secret:
-		parts = []string{"********"}
+	if f != nil {
+		f.Report(filter.ProtocolClient, masked(secret, parts))
 	}
-	f.Report(filter.ProtocolClient, strings.Join(parts, ""))
+}
+
+// masked gives a line without what belongs to AUTH.
+func masked(secret bool, parts []string) string {
+	switch {
+	case secret && parts[0] == "AUTH ":
+		return "AUTH " + parts[1] + " ********"
+	case secret:
+		return "********"
+	}
+	return strings.Join(parts, "")
 }
 
 func (f *onlooker) heard(r reply, err error) {

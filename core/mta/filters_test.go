@@ -298,3 +298,21 @@ func TestFilterNeeds(t *testing.T) {
 		}
 	}
 }
+
+// TestFilterSecrets: what belongs to AUTH reaches no filter.
+func TestFilterSecrets(t *testing.T) {
+	for _, c := range []struct {
+		secret bool
+		parts  []string
+		want   string
+	}{
+		{true, []string{"AUTH ", "PLAIN", " ", "c2VjcmV0"}, "AUTH PLAIN ********"},
+		{true, []string{"AUTH ", "LOGIN"}, "AUTH LOGIN ********"},
+		{true, []string{"c2VjcmV0"}, "********"},
+		{false, []string{"EHLO ", "us.example"}, "EHLO us.example"},
+	} {
+		if got := masked(c.secret, c.parts); got != c.want {
+			t.Errorf("%q: got %q", c.parts, got)
+		}
+	}
+}
