@@ -50,6 +50,7 @@ type onlooker struct {
 	tr   *trace.Trace
 	told string // the id of the message whose beginning was reported
 	junk bool   // the message is to be marked
+	over bool   // a filter ends the session, or has ended itself
 	sent int64  // octets of the message as stored, when filters made it
 }
 
@@ -252,6 +253,7 @@ func (f *onlooker) ask(p filter.Phase, arg string) filter.Outcome {
 		f.tr.Warnf("%s mta: filters cannot mark a message any more that was sent", f.tr.SID())
 	}
 	f.junk = f.junk || out.Junk
+	f.over = f.over || out.Close
 	return out
 }
 
@@ -287,6 +289,12 @@ func (tx *transaction) setAside() {
 
 // sendFiltered hands a transaction over as the filters leave it. No other is begun meanwhile.
 func (c *client) sendFiltered(tx *transaction, sender address.Address) error {
+	// A process that was started again knows nothing of this session: the next message gets one that it knows.
+	defer func() {
+		if c.filters.over && c.closing == nil {
+			c.closing = &fate{status: envelope.TempFail, text: errWithheld.Error(), class: 4, code: 300}
+		}
+	}()
 	sender, anybody := c.filters.consult(tx, sender)
 	if !anybody {
 		return nil
@@ -296,6 +304,7 @@ func (c *client) sendFiltered(tx *transaction, sender address.Address) error {
 	switch {
 	case errors.As(err, &said):
 		tx.settle(refusedBy(said))
+		c.filters.over = c.filters.over || said.Code == 421
 		return nil
 	case err != nil:
 		return err

@@ -253,20 +253,25 @@ func lineLengths(s string) (n []int) {
 	return n
 }
 
-// TestFilterGone: without its filter a message waits.
+// TestFilterGone: without its filter a message waits, and the connection whose filter has ended is not used
+// for the next one.
 func TestFilterGone(t *testing.T) {
 	var f filterkit.Filter
-	f.Out.Decide(filterkit.MailFrom, func(*filterkit.Session, string) filterkit.Answer { return filterkit.Proceed() })
+	f.Out.Decide(filterkit.MailFrom, func(*filterkit.Session, string) filterkit.Answer { return filterkit.Disconnect(451, "4.3.0 wait") })
 	s := &sink{}
 	b := newBench(t, nil)
 	b.domain("example.com", s.start(t, nil))
 	relay := filteredBy(t, &f)
-	if r := b.one(relay, "x\n", "user@example.com"); r.Status != envelope.Delivered {
-		t.Fatalf("%+v", r)
+	for range 2 {
+		if r := b.one(relay, "x\n", "user@example.com"); r.Status != envelope.TempFail || !strings.Contains(r.Text, "wait") {
+			t.Errorf("%+v", r)
+		}
 	}
-	relay.Filters.Chain = filter.NewChain(filter.Member{Name: "f", Process: new(filter.Process)})
+	if n := b.net.count(addr1); n != 2 {
+		t.Errorf("%d connections for two messages", n)
+	}
 	retired := &Relay{Name: "retired", Filters: &Filters{Chain: relay.Filters.Chain, Hold: func() bool { return false }}}
-	if r := b.one(retired, "x\n", "user@example.com"); r.Status != envelope.TempFail || len(s.taken()) != 1 {
+	if r := b.one(retired, "x\n", "user@example.com"); r.Status != envelope.TempFail || len(s.taken()) != 0 {
 		t.Errorf("%+v", r)
 	}
 }
