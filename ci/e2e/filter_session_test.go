@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // filterPrograms counts the running filters.
@@ -154,23 +153,18 @@ func TestFilterLarge(t *testing.T) {
 	t.Logf("the dispatcher has had %d kB in memory", most)
 }
 
-// TestFilterHangs: a filter that does not answer costs the session that waits for it a 451 after a
-// minute, and nobody else anything.
+// TestFilterHangs: a filter that does not answer holds up the session that waits for it and nobody else. That the
+// wait ends is tested in core/filter.
 func TestFilterHangs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for a minute")
-	}
 	d := filtered(t, "noop=hang")
 	c := dial(t, listen)
 	c.ask("250", "EHLO client.test")
 	c.send("NOOP\r\n")
-	if verb, got := tryMail(t); verb != "" {
-		t.Errorf("%s: %s", verb, got)
+	for range 3 {
+		if verb, got := tryMail(t); verb != "" {
+			t.Errorf("%s: %s", verb, got)
+		}
 	}
-	_ = c.conn.SetReadDeadline(time.Now().Add(2 * time.Minute))
-	line, err := c.r.ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "451 4.3.0") {
-		t.Errorf("%q, %v", line, err)
-	}
+	c.conn.Close()
 	d.drained(startWait)
 }
