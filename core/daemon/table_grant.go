@@ -43,32 +43,34 @@ func (g *grants) settle(used bool) {
 	g.list = slices.Clone(g.list[max(0, len(g.list)-keptGenerations):])
 }
 
-// table gives the declaration of a table.
-func (g *grants) table(generation uint64, name string) (config.Table, bool) {
+// of gives what belongs to a configuration.
+func (g *grants) of(generation uint64) grant {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, c := range g.list {
-		for _, t := range c.tables {
-			if c.generation == generation && t.Name == name {
-				return t, true
-			}
-		}
+	if i := slices.IndexFunc(g.list, func(c grant) bool { return c.generation == generation }); i >= 0 {
+		return g.list[i]
 	}
-	return config.Table{}, false
+	return grant{}
+}
+
+// table gives the declaration of a table.
+func (g *grants) table(generation uint64, name string) (t config.Table, ok bool) {
+	list := g.of(generation).tables
+	i := slices.IndexFunc(list, func(t config.Table) bool { return t.Name == name })
+	if i < 0 {
+		return t, false
+	}
+	return list[i], true
 }
 
 // proc gives the declaration of a filter process.
-func (g *grants) proc(generation uint64, name string) (config.Proc, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, c := range g.list {
-		for _, p := range c.procs {
-			if c.generation == generation && p.Name == name {
-				return p, true
-			}
-		}
+func (g *grants) proc(generation uint64, name string) (p config.Proc, ok bool) {
+	list := g.of(generation).procs
+	i := slices.IndexFunc(list, func(p config.Proc) bool { return p.Name == name })
+	if i < 0 {
+		return p, false
 	}
-	return config.Proc{}, false
+	return list[i], true
 }
 
 // file reports whether a table is read from the file.
