@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -92,20 +91,17 @@ func (d *decider) decide(ctx context.Context, req *recipientRequest, log *trace.
 	if d == nil || req.Session.Watched != 0 || log.Traced()&(trace.Rules|trace.Expand|trace.Lookup) != 0 {
 		return nil, errUndecided
 	}
-	s, err := req.facts()
-	if err != nil || strings.EqualFold(req.Rcpt, "postmaster") || d.srs && srs.Encoded(s.Rcpt.Local) {
+	s, postmaster, err := req.facts()
+	if err != nil || postmaster || d.srs && srs.Encoded(s.Rcpt.Local) {
 		return nil, errUndecided
 	}
-	envs, err := d.expander.Expand(ctx, s, baseEnvelope(req, s.Sender, s.Rcpt))
+	envs, err := d.expander.Expand(ctx, s, baseEnvelope(req, s, d.ttl))
 	var reply *gosmtp.SMTPError
 	switch {
 	case errors.As(err, &reply) && reply.Code >= 500:
 		return nil, reply
 	case err != nil || len(envs) != 1:
 		return nil, errUndecided
-	}
-	if envs[0].TTL == 0 {
-		envs[0].TTL = d.ttl
 	}
 	return envs[0], nil
 }

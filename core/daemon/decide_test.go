@@ -83,6 +83,7 @@ match from any for domain "late.example.net" action out
 		{"after what is no list", outside, "a@example.net", "b@late.example.net", 0, "lookup"},
 		{"rewritten sender", session{Local: true}, "", "SRS0=aaaa=bb=example.net=joe@via.example.net", 0, "lookup"},
 		{"postmaster", outside, "a@example.net", "postmaster", 0, "lookup"},
+		{"postmaster in quotes", outside, "a@example.net", "\"Postmaster\"", 0, "lookup"},
 		{"traced rules", session{Local: true}, "a@example.net", "b@example.com", trace.Rules, "lookup"},
 		{"traced session", session{Local: true, Watched: 7}, "a@example.net", "b@example.com", 0, "lookup"},
 		{"no address", session{Local: true}, "a@example.net", "b@@", 0, "lookup"},

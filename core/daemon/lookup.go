@@ -248,36 +248,33 @@ func refusal(err error) *recipientReply {
 
 func (l *lookupRole) expand(ctx context.Context, req *recipientRequest) ([]*envelope.Envelope, error) {
 	cfg := l.cfg.get(req.Generation)
-	s, err := req.facts()
+	s, postmaster, err := req.facts()
 	if err != nil {
 		return nil, err
 	}
 	if watched := req.Session.Watched; watched != 0 {
 		s.Log = l.m.log.About(watched)
 	}
-	base := baseEnvelope(req, s.Sender, s.Rcpt)
+	base := baseEnvelope(req, s, cfg.QueueTTL)
 	envs, err := cfg.expander.Expand(ctx, s, base)
-	if strings.EqualFold(req.Rcpt, "postmaster") && refusal(err).Code >= 500 {
-		envs, err = expandPostmaster(ctx, cfg, s, base, err)
-	}
-	for _, e := range envs {
-		if e.TTL == 0 {
-			e.TTL = cfg.QueueTTL
-		}
+	if postmaster && refusal(err).Code >= 500 {
+		return expandPostmaster(ctx, cfg, s, base, err)
 	}
 	return envs, err
 }
 
-// facts gives what rules are about. Addresses without a domain are of this host.
-func (req *recipientRequest) facts() (*rules.Session, error) {
+// facts gives what rules are about, and whether the recipient is <postmaster> without a domain. Addresses
+// without one are of this host.
+func (req *recipientRequest) facts() (s *rules.Session, postmaster bool, err error) {
 	sender, err := address.ParsePath(req.Sender)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	rcpt, err := address.ParsePath(req.Rcpt)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	postmaster = rcpt.Domain == "" && strings.EqualFold(rcpt.Local, "postmaster")
 	in := &req.Session
 	for _, a := range []*address.Address{&sender, &rcpt} {
 		if !a.Null() && a.Domain == "" {
@@ -285,7 +282,7 @@ func (req *recipientRequest) facts() (*rules.Session, error) {
 		}
 	}
 	return &rules.Session{Local: in.Local, Addr: in.Addr, RDNS: in.RDNS, FCrDNS: in.FCrDNS, Helo: in.Helo, Tag: in.Tag,
-		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}, nil
+		Authenticated: in.Authenticated, Username: in.Username, TLS: in.TLS, Sender: sender, Rcpt: rcpt}, postmaster, nil
 }
 
 // expandPostmaster is for <postmaster> without a domain, whom everybody may reach
@@ -302,10 +299,10 @@ func expandPostmaster(ctx context.Context, cfg *lookupSettings, s *rules.Session
 }
 
 // baseEnvelope is what all envelopes of a recipient have in common.
-func baseEnvelope(req *recipientRequest, sender, rcpt address.Address) *envelope.Envelope {
+func baseEnvelope(req *recipientRequest, s *rules.Session, ttl time.Duration) *envelope.Envelope {
 	in := &req.Session
 	e := &envelope.Envelope{Tag: in.Tag, SMTPName: in.SMTPName, Helo: in.Helo, Hostname: in.RDNS, Username: in.Username,
-		Sockaddr: "local", Sender: sender, Rcpt: rcpt, Created: time.Unix(time.Now().Unix(), 0),
+		Sockaddr: "local", Sender: s.Sender, Rcpt: s.Rcpt, TTL: ttl, Created: time.Unix(time.Now().Unix(), 0),
 		Notify: envelope.Notify(req.Notify), Ret: req.Ret, EnvID: req.EnvID, ORcpt: req.ORcpt}
 	if !in.Local {
 		e.Sockaddr = addrText(in.Addr)

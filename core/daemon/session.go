@@ -173,9 +173,10 @@ func (s *mailSession) Rcpt(to string, opts *gosmtp.RcptOptions) error {
 const mostRelayed = 100
 
 // decide decides about a recipient if that can be done here. Once lookup was asked it is asked about all
-// others of the message as well, so that their order is known.
+// others of the message as well, so that their order is known; and for sessions of an earlier configuration, whose
+// decider is not told of addresses that change.
 func (s *mailSession) decide(req *recipientRequest) error {
-	if len(s.relayed) != len(s.rcpts) || len(s.relayed) >= mostRelayed {
+	if s.s != s.d.cfg.Load() || len(s.relayed) != len(s.rcpts) || len(s.relayed) >= mostRelayed {
 		return errUndecided
 	}
 	e, err := s.s.decider.decide(s.c.Context(), req, s.d.m.log)
