@@ -111,20 +111,11 @@ func (p *parent) startBackend(s *set, r *ipc.Request) {
 		return
 	}
 	cmd, err := p.backendCommand(req.Scheduler)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
 	name := "queue backend"
 	if req.Scheduler {
 		name = "scheduler backend"
 	}
-	id, sock, err := s.programs.start(Queue, name, cmd, p.log)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	r.Reply(&programReply{ID: id}, sock)
+	p.giveProgram(s, r, Queue, name, cmd, err)
 }
 
 // checkBackends refuses programs that are not there before anything else is done.

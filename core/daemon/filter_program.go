@@ -28,16 +28,7 @@ func (p *parent) startFilter(s *set, r *ipc.Request) {
 		return
 	}
 	cmd, err := p.filterCommand(&proc)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	id, sock, err := s.programs.start(Dispatcher, proc.Name, cmd, p.log)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	r.Reply(&programReply{ID: id}, sock)
+	p.giveProgram(s, r, Dispatcher, proc.Name, cmd, err)
 }
 
 // filterCommand gives the command of a filter process as OpenSMTPD runs it: by the shell, as its

@@ -216,3 +216,17 @@ func stopProgram(s *set, from Role, r *ipc.Request) {
 		s.programs.stop(from, req.ID)
 	}
 }
+
+// giveProgram starts a program and answers with the socket to it. err is why there is no cmd.
+func (p *parent) giveProgram(s *set, r *ipc.Request, to Role, name string, cmd *exec.Cmd, err error) {
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	id, sock, err := s.programs.start(to, name, cmd, p.log)
+	if err != nil {
+		r.Fail(err)
+		return
+	}
+	r.Reply(&programReply{ID: id}, sock)
+}

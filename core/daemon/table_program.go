@@ -23,16 +23,7 @@ func (p *parent) startTable(s *set, r *ipc.Request) {
 		return
 	}
 	cmd, err := p.tableCommand(&t)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	id, sock, err := s.programs.start(Lookup, fmt.Sprintf("table %q", t.Name), cmd, p.log)
-	if err != nil {
-		r.Fail(err)
-		return
-	}
-	r.Reply(&programReply{ID: id}, sock)
+	p.giveProgram(s, r, Lookup, fmt.Sprintf("table %q", t.Name), cmd, err)
 }
 
 // served reports whether a table is served by a program.
